@@ -1,0 +1,64 @@
+"""The grammar: a system, moved by a dynamics, driven by a protocol, with a ledger that keeps the books."""
+
+from heatbath.core.control import Control
+from heatbath.core.dynamics import Draw, Dynamics, Flow
+from heatbath.core.ensemble import EnsembleMove
+from heatbath.core.ledger import Ledger
+from heatbath.core.numeric import integer, numeric
+from heatbath.core.observer import Average, Observer, Positions, Record, Snapshot
+from heatbath.core.progress import Progress
+from heatbath.core.protocol import (
+    Constant,
+    Cyclic,
+    Exponential,
+    FromFunction,
+    Geometric,
+    Linear,
+    PerReplica,
+    Piecewise,
+    Protocol,
+    Quench,
+    Reversed,
+)
+from heatbath.core.simulate import Run, from_arrays, run_key, simulate, to_arrays
+from heatbath.core.sink import Sink
+from heatbath.core.system import Conditional, Solvable, System, energy_and_gradient, energy_at
+
+__all__ = [
+    "Average",
+    "Conditional",
+    "Constant",
+    "Control",
+    "Cyclic",
+    "Draw",
+    "Dynamics",
+    "EnsembleMove",
+    "Exponential",
+    "Flow",
+    "FromFunction",
+    "Geometric",
+    "Ledger",
+    "Linear",
+    "Observer",
+    "PerReplica",
+    "Piecewise",
+    "Positions",
+    "Progress",
+    "Protocol",
+    "Quench",
+    "Record",
+    "Reversed",
+    "Run",
+    "Sink",
+    "Snapshot",
+    "Solvable",
+    "System",
+    "energy_and_gradient",
+    "energy_at",
+    "from_arrays",
+    "integer",
+    "numeric",
+    "run_key",
+    "simulate",
+    "to_arrays",
+]

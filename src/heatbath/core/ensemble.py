@@ -1,0 +1,37 @@
+"""Ensemble moves: what acts on all replicas together, at fixed steps (exchange, resampling)."""
+
+from typing import Any
+
+import equinox as eqx
+from jax import Array
+
+from heatbath.core.control import Control
+from heatbath.core.dynamics import Dynamics
+from heatbath.core.ledger import Ledger
+from heatbath.core.numeric import integer
+from heatbath.core.system import System
+
+
+class EnsembleMove(eqx.Module):
+    """Acts after the dynamics of every ``every``-th step, outside the vmap over replicas.
+
+    An exchange books the energy change of each slot as heat, and only the product over slots satisfies
+    the work identity; a resampling resets a lineage's reduced work and carries the logarithm of the mean
+    of exp(-reduced work).
+    """
+
+    every: Array = eqx.field(converter=integer, kw_only=True, default=1)
+
+    def apply(
+        self,
+        system: System,
+        dynamics: Dynamics,
+        states: Any,
+        controls: Control,
+        ledgers: Ledger,
+        key: Array,
+        step: Array,
+    ) -> tuple[Any, Ledger]:
+        """New states and ledgers; every argument but the first two and the last two has a leading replica
+        axis."""
+        raise NotImplementedError

@@ -1,0 +1,270 @@
+"""The compiled loop: all replicas, a traced number of steps, one compilation for a whole run."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from heatbath.core.control import Control
+from heatbath.core.dynamics import Draw, Dynamics, Flow
+from heatbath.core.ensemble import EnsembleMove
+from heatbath.core.ledger import Ledger
+from heatbath.core.numeric import all_finite, float_dtype, select
+from heatbath.core.observer import Observer, Snapshot
+from heatbath.core.protocol import PerReplica, Protocol
+from heatbath.core.system import System
+
+INIT_STREAM = 2**32 - 1  # folded into the run's key where a replica's number would stand: never one
+MOVE_STREAM = 2**32 - 2
+
+
+class Task(eqx.Module):
+    """All that a run is, apart from what changes while it runs."""
+
+    system: System
+    dynamics: Dynamics | PerReplica
+    protocol: Protocol | PerReplica
+    observers: Mapping[str, Observer]
+    moves: tuple[EnsembleMove, ...]
+    key: Array
+    replicas: int = eqx.field(static=True)
+    every: int = eqx.field(static=True)
+    ledger: str = eqx.field(static=True)
+
+    def numbers(self) -> Array:
+        return jnp.arange(self.replicas)
+
+    def replica_keys(self) -> Array:
+        return jax.vmap(lambda r: jax.random.fold_in(self.key, r))(self.numbers())
+
+    def controls(self, step: Array) -> Control:
+        """The control of every replica at ``step``: leaves with a leading replica axis."""
+        protocol, axis = _member(self.protocol)
+        at = eqx.filter_vmap(lambda p, r: p(step, r), in_axes=(axis, 0), axis_size=self.replicas)
+        return at(protocol, self.numbers())
+
+    def moved(self, step: Array) -> Array | bool:
+        """Whether the control moves into ``step`` for any replica."""
+        protocol, axis = _member(self.protocol)
+        if axis is None:
+            return protocol.moves(step)
+        moves = eqx.filter_vmap(lambda p: jnp.asarray(p.moves(step)))(protocol)
+        return jnp.any(moves)
+
+    def each(self, function: Callable) -> Callable:
+        """``function(dynamics, ...)`` vmapped over replicas; the arguments carry the replica axis."""
+        dynamics, axis = _member(self.dynamics)
+        return lambda *args: eqx.filter_vmap(function, in_axes=(axis, *[0] * len(args)))(dynamics, *args)
+
+
+class Carry(eqx.Module):
+    """What changes while a run runs; leaves have a leading replica axis."""
+
+    states: Any
+    ledgers: Ledger | None
+    start_energy: Array
+    observers: Mapping[str, Any]
+    alive: Array
+    first_bad_step: Array
+    totals: Mapping[str, Array]
+
+
+def _member(item: Any) -> tuple[Any, Any]:
+    return (item.stacked, eqx.if_array(0)) if isinstance(item, PerReplica) else (item, None)
+
+
+def initial_positions(task: Task) -> Any:
+    """Drawn from `System.init`, one a replica."""
+    keys = jax.vmap(lambda r: jax.random.fold_in(_init_key(task), r))(task.numbers())
+    return jax.vmap(task.system.init)(keys, task.controls(jnp.zeros((), int)))
+
+
+def _init_key(task: Task) -> Array:
+    return jax.random.fold_in(task.key, jnp.uint32(INIT_STREAM))
+
+
+@eqx.filter_jit
+def start(task: Task, positions: Any) -> Carry:
+    """The carry before the first step."""
+
+    def init(dynamics, position, control, key):
+        state = dynamics.init(task.system, position, control, Draw(key, jnp.ones((), int)))
+        return state, dynamics.energy(task.system, state, control)
+
+    keys = jax.vmap(lambda r: jax.random.fold_in(_init_key(task), r))(task.numbers())
+    states, energy = task.each(init)(positions, task.controls(jnp.zeros((), int)), keys)
+    _, flow = eqx.filter_eval_shape(_step, task, states, jnp.zeros((), int))
+    ledgers = None
+    if task.ledger != "off":
+        ledgers = jax.tree.map(lambda x: jnp.broadcast_to(x, (task.replicas,)), Ledger.zero())
+    return Carry(
+        states=states,
+        ledgers=ledgers,
+        start_energy=energy,
+        observers={name: jax.vmap(o.init)(positions) for name, o in task.observers.items()},
+        alive=jnp.ones(task.replicas, bool),
+        first_bad_step=jnp.full(task.replicas, -1, jnp.zeros((), int).dtype),
+        totals={name: jnp.zeros(task.replicas, float_dtype()) for name in flow.info},
+    )
+
+
+def record_shapes(task: Task, carry: Carry) -> Any:
+    """Shapes and dtypes of one save's records."""
+
+    def record(carry):
+        info = {name: jnp.zeros_like(total) for name, total in carry.totals.items()}
+        return _observe(task, carry, info, jnp.zeros((), int))[1]
+
+    return jax.eval_shape(record, carry)
+
+
+@eqx.filter_jit
+def potentials(task: Task, carry: Carry) -> Array:
+    """U of every replica, shape (replicas,)."""
+    return task.each(lambda dynamics, state: dynamics.potential(state))(carry.states)
+
+
+def positions_of(task: Task, carry: Carry) -> Any:
+    return task.each(lambda dynamics, state: dynamics.position(state))(carry.states)
+
+
+@eqx.filter_jit
+def advance(task: Task, carry: Carry, buffer: Any, first: Array, stop: Array, block: Array):
+    """Steps ``first`` to ``stop`` - 1 of a block that began at step ``block``.
+
+    ``buffer``: records of the block, leaves of shape (saves + 1, replicas, ...); the last row is scratch,
+    written at the steps that are not saved.
+    """
+    scratch = jax.tree.leaves(buffer)[0].shape[0] - 1
+
+    def body(t, loop):
+        carry, buffer = loop
+        carry, info = _advance_one(task, carry, t)
+        due = (t + 1) % task.every == 0
+        observers, record = jax.lax.cond(
+            due,
+            lambda c: _observe(task, c, info, t),
+            lambda c: (c.observers, jax.tree.map(lambda b: jnp.zeros(b.shape[1:], b.dtype), buffer)),
+            carry,
+        )
+        row = jnp.where(due, (t + 1 - block) // task.every - 1, scratch)
+        buffer = jax.tree.map(lambda b, r: b.at[row].set(r), buffer, record)
+        return eqx.tree_at(lambda c: c.observers, carry, observers), buffer
+
+    return jax.lax.fori_loop(first, stop, body, (carry, buffer))
+
+
+def _advance_one(task: Task, carry: Carry, t: Array) -> tuple[Carry, Mapping[str, Array]]:
+    states, ledgers = carry.states, carry.ledgers
+    moved = task.moved(t)
+    if moved is not False:
+        states, ledgers = jax.lax.cond(
+            moved & (t > 0), lambda s, b: _drive(task, s, b, t), lambda s, b: (s, b), states, ledgers
+        )
+    new, flow = _step(task, states, t)
+    if ledgers is not None:
+        ledgers = _book(task, carry.start_energy, new, ledgers, flow, t)
+    good = jax.vmap(all_finite)(new)
+    if ledgers is not None and task.ledger == "path":
+        good = good & jax.vmap(all_finite)(ledgers)
+    alive = carry.alive & good
+    keep = jax.vmap(select)
+    carry = Carry(
+        states=keep(alive, new, carry.states),
+        ledgers=None if ledgers is None else keep(alive, ledgers, carry.ledgers),
+        start_energy=carry.start_energy,
+        observers=carry.observers,
+        alive=alive,
+        first_bad_step=jnp.where(carry.alive & ~good, t, carry.first_bad_step),
+        totals={
+            name: carry.totals[name] + jnp.where(alive, flow.info[name], 0.0) for name in carry.totals
+        },
+    )
+    for number, move in enumerate(task.moves):
+        carry = jax.lax.cond(
+            (t + 1) % move.every == 0,
+            lambda c, m=move, n=number: _ensemble(task, c, m, n, t),
+            lambda c: c,
+            carry,
+        )
+    return carry, flow.info
+
+
+def _drive(task: Task, states: Any, ledgers: Ledger | None, t: Array) -> tuple[Any, Ledger | None]:
+    """The control moves from ``t - 1`` to ``t`` at fixed position: work."""
+
+    def one(dynamics, state, ledger, old, new):
+        after = dynamics.refresh(task.system, state, new)
+        if ledger is None:
+            return after, None
+        ledger = ledger.moved(
+            old,
+            new,
+            (dynamics.potential(state), dynamics.potential(after)),
+            (dynamics.kinetic(state), dynamics.kinetic(after)),
+            dynamics.momenta(state),
+        )
+        return after, ledger
+
+    return task.each(one)(states, ledgers, task.controls(t - 1), task.controls(t))
+
+
+def _step(task: Task, states: Any, t: Array) -> tuple[Any, Flow]:
+    def one(dynamics, state, control, key):
+        return dynamics.step(task.system, state, control, Draw(key, t))
+
+    return task.each(one)(states, task.controls(t), task.replica_keys())
+
+
+def _book(task: Task, start_energy: Array, after: Any, ledgers: Ledger, flow: Flow, t: Array) -> Ledger:
+    """Heat and shadow work of a step; with the energy ledger both are NaN."""
+    unknown = jnp.full_like(start_energy, jnp.nan)
+    heat, shadow = (flow.heat, flow.shadow_work) if task.ledger == "path" else (unknown, unknown)
+    energy = task.each(lambda d, s, c: d.energy(task.system, s, c))(after, task.controls(t))
+    return jax.vmap(lambda b, c, q, w, e: b.stepped(c, q, w, e))(
+        ledgers, task.controls(t), heat, shadow, energy - start_energy
+    )
+
+
+def _observe(task: Task, carry: Carry, info: Mapping[str, Array], t: Array) -> tuple[Any, Any]:
+    """Observers' carries and the record of one save: energies, ledger and what the observers store."""
+
+    def one(dynamics, state, ledger, control, info, carries):
+        seen = Snapshot(
+            step=t,
+            position=dynamics.position(state),
+            gradient=dynamics.gradient(state),
+            potential=dynamics.potential(state),
+            kinetic=dynamics.kinetic(state),
+            control=control,
+            ledger=ledger,
+            info=info,
+        )
+        record = {
+            "potential": seen.potential,
+            "kinetic": seen.kinetic,
+            "temperature": control.temperature,
+        }
+        if ledger is not None:
+            record["ledger"] = {
+                name: getattr(ledger, name)
+                for name in ("work", "reduced_work", "heat", "shadow_work", "entropy_flow", "energy_change")
+            }
+        new = {}
+        for name, observer in task.observers.items():
+            new[name], record[name] = observer(carries[name], seen)
+        return new, record
+
+    return task.each(one)(carry.states, carry.ledgers, task.controls(t), info, carry.observers)
+
+
+def _ensemble(task: Task, carry: Carry, move: EnsembleMove, number: int, t: Array) -> Carry:
+    key = jax.random.fold_in(jax.random.fold_in(task.key, jnp.uint32(MOVE_STREAM)), number)
+    dynamics, _ = _member(task.dynamics)
+    states, ledgers = move.apply(
+        task.system, dynamics, carry.states, task.controls(t), carry.ledgers, jax.random.fold_in(key, t), t
+    )
+    return eqx.tree_at(lambda c: (c.states, c.ledgers), carry, (states, ledgers))

@@ -1,0 +1,77 @@
+"""Numbers inside modules, and arithmetic on pytrees of positions.
+
+A Python float in a module field is a static value, so every new value would compile again; a bare
+``jnp.asarray`` of it is weakly typed, so the same field read back from a file would compile again too.
+Hence one converter, `numeric`, for every numeric field.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def numeric(tree: Any) -> Any:
+    """Leaves as floating arrays of strong dtype: float64 where x64 is on, else float32."""
+    return jax.tree.map(lambda x: jnp.asarray(x, float_dtype()), tree)
+
+
+def integer(x: Any) -> Array:
+    """A count or a step number as an array of strong integer dtype."""
+    return jnp.asarray(x, jnp.asarray(0, int).dtype)
+
+
+def float_dtype():
+    """float64 where x64 is on, else float32."""
+    return jnp.zeros((), float).dtype
+
+
+def x64() -> bool:
+    return float_dtype() == jnp.float64
+
+
+def widen(tree: Any) -> Any:
+    """Leaves cast to the widest float in use: what energies and ledgers are computed in."""
+    return jax.tree.map(lambda x: x.astype(float_dtype()), tree)
+
+
+def ravel(tree: Any) -> Array:
+    """All leaves, one after the other, as one vector of shape (d,)."""
+    return jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(tree)])
+
+
+def unravel(vector: Array, like: Any) -> Any:
+    """The inverse of `ravel`: slices of `vector` in the shapes of `like`, keeping the vector's dtype."""
+    leaves, start = [], 0
+    for x in jax.tree.leaves(like):
+        leaves.append(jnp.reshape(vector[start : start + x.size], x.shape))
+        start += x.size
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def size(tree: Any) -> int:
+    """Number of scalars in a position: d."""
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def dtype_of(tree: Any):
+    """The dtype of a position (the common one of its leaves)."""
+    return jnp.result_type(*jax.tree.leaves(tree))
+
+
+def moved(position: Any, displacement: Array) -> Any:
+    """``position + displacement`` (a vector of shape (d,)), rounded to the position's dtype."""
+    step = unravel(displacement, position)
+    return jax.tree.map(lambda x, s: (x + s).astype(x.dtype), position, step)
+
+
+def all_finite(tree: Any) -> Array:
+    """Whether every floating leaf is finite."""
+    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
+
+
+def select(condition: Array, new: Any, old: Any) -> Any:
+    """Leaf by leaf ``new`` where the scalar condition holds, else ``old``."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)

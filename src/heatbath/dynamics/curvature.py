@@ -1,0 +1,90 @@
+"""Warm-up of systems that know their curvature: metric and step size of each replica, then frozen."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from heatbath.core import Control, Draw, Dynamics, Flow, integer, numeric
+from heatbath.core.numeric import size
+from heatbath.core.system import Position
+from heatbath.dynamics.gibbs import Gibbs
+from heatbath.dynamics.hamiltonian import HMC
+from heatbath.dynamics.metric import Dense, covariance_factor
+
+
+class CurvatureState(eqx.Module):
+    inner: Any
+    log_step: Array
+    curvature: Array
+    weight: Array
+    factor: Array
+
+
+class CurvatureWarmUp(Dynamics[CurvatureState]):
+    """Hybrid Monte Carlo (``length`` leapfrogs, the rest of the position by Gibbs) that learns its metric.
+
+    The system must have ``curvature(position, couplings)``, the Gauss-Newton precision of its moved part.
+    Every ``every`` steps it enters a running mean whose memory ``forget`` shortens (0.7: about the last
+    three), for one point is not enough and the control moves; the metric is its inverse. The step size
+    follows the acceptance (Robbins and Monro), aiming at ``acceptance``. Each replica learns its own: the
+    modes of a network are copies of each other with the units permuted. `factors` is what to freeze.
+    """
+
+    start_step: Array = eqx.field(converter=numeric, default=0.2)
+    length: Array = eqx.field(converter=integer, default=8)
+    every: Array = eqx.field(converter=integer, default=5)
+    forget: Array = eqx.field(converter=numeric, default=0.9)
+    acceptance: Array = eqx.field(converter=numeric, default=0.8)
+
+    def _method(self, log_step: Array, factor: Array) -> Gibbs:
+        return Gibbs(HMC(jnp.exp(log_step), self.length, 0.2, metric=Dense(factor)))
+
+    def init(self, system: Any, position: Position, control: Control, draw: Draw) -> CurvatureState:
+        moved, _ = system.parts(position)
+        log_step = jnp.log(self.start_step)
+        curvature = numeric(system.curvature(position, control.couplings))
+        factor = covariance_factor(curvature)
+        inner = self._method(log_step, jnp.eye(size(moved))).init(system, position, control, draw)
+        return CurvatureState(inner, log_step, curvature, jnp.ones_like(log_step), factor)
+
+    def step(
+        self, system: Any, state: CurvatureState, control: Control, draw: Draw
+    ) -> tuple[CurvatureState, Flow]:
+        inner, flow = self._method(state.log_step, state.factor).step(system, state.inner, control, draw)
+        log_step = state.log_step + 0.1 * (flow.info["acceptance"] - self.acceptance)
+        state = CurvatureState(inner, log_step, state.curvature, state.weight, state.factor)
+        due = (draw.step + 1) % self.every == 0
+        state = jax.lax.cond(due, lambda s: self._learn(system, s, control), lambda s: s, state)
+        return state, flow
+
+    def _learn(self, system: Any, state: CurvatureState, control: Control) -> CurvatureState:
+        weight = self.forget * state.weight + 1
+        new = numeric(system.curvature(state.inner.position, control.couplings))
+        curvature = state.curvature + (new - state.curvature) / weight
+        factor = covariance_factor(curvature)
+        return CurvatureState(state.inner, state.log_step, curvature, weight, factor)
+
+    def refresh(self, system: Any, state: CurvatureState, control: Control) -> CurvatureState:
+        inner = self._method(state.log_step, state.factor).refresh(system, state.inner, control)
+        return eqx.tree_at(lambda s: s.inner, state, inner)
+
+    def position(self, state: CurvatureState) -> Position:
+        return state.inner.position
+
+    def potential(self, state: CurvatureState) -> Array:
+        return state.inner.inner.point.potential
+
+    def gradient(self, state: CurvatureState) -> Position:
+        return state.inner.inner.point.gradient
+
+    def kinetic(self, state: CurvatureState) -> Array:
+        return jnp.sum(numeric(state.inner.inner.momentum) ** 2) / 2
+
+    def momenta(self, state: CurvatureState) -> int:
+        return size(state.inner.inner.momentum)
+
+    def refusal(self) -> str:
+        return "it adapts to its own path; freeze it first"

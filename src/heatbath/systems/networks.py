@@ -1,0 +1,195 @@
+"""Bayesian neural networks with Neal's hierarchical priors, as systems."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import gammaln
+
+from heatbath.core import Conditional, Control, numeric
+from heatbath.core.numeric import float_dtype, ravel, unravel, widen
+
+ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+class GammaPrior(eqx.Module):
+    """A precision tau ~ Gamma(shape, rate), in the coordinate ln tau: p = rate^a/Gamma(a) tau^a e^(-rate tau)."""
+
+    shape: Array = eqx.field(converter=numeric)
+    rate: Array = eqx.field(converter=numeric)
+
+    def log_density(self, log_precision: Array) -> Array:
+        normal = self.shape * jnp.log(self.rate) - gammaln(self.shape)
+        return normal + self.shape * log_precision - self.rate * jnp.exp(log_precision)
+
+    def draw(self, key: Array, count: Array, squares: Array, temperature: Array) -> Array:
+        """ln tau from exp(-U/T), given ``squares``, the sum of squares of ``count`` normals of precision
+        tau: Gamma((a + count/2)/T, (rate + squares/2)/T)."""
+        shape = (self.shape + count / 2) / temperature
+        rate = (self.rate + squares / 2) / temperature
+        return jax.random.loggamma(key, jnp.broadcast_to(shape, squares.shape)) - jnp.log(rate)
+
+
+class RegressionNetwork(Conditional):
+    """A multilayer perceptron for regression, its hyperparameters sampled with the weights.
+
+    Model (Neal 1996, chapter 3): weights of a group are normal with a common precision, targets normal
+    around the outputs with one precision for each target; every precision has a gamma prior. The groups
+    are the weights and the biases of each layer. The precision of weights out of a hidden layer is
+    multiplied by its width, so that the prior over functions has a limit.
+
+    ``inputs`` (n, features) and ``targets`` (n, outputs), standardised. Position: {"weights": a tuple of
+    {"w": (fan_in, fan_out), "b": (fan_out,)}, "log_precision": (groups,), "log_noise": (outputs,)}.
+    The coupling ``likelihood`` multiplies the log likelihood: 0 is the prior, 1 (the default) Bayes.
+    """
+
+    inputs: Array  # (features, n): items last, which is what vectorises
+    targets: Array  # (outputs, n)
+    weight_prior: GammaPrior
+    noise_prior: GammaPrior
+    hidden: tuple[int, ...] = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: Any,
+        targets: Any,
+        hidden: Sequence[int] = (16,),
+        activation: str = "tanh",
+        weight_prior: tuple[float, float] = (0.5, 0.005),
+        noise_prior: tuple[float, float] = (0.5, 0.005),
+        dtype: str = "float32",
+    ):
+        """``weight_prior``, ``noise_prior``: shape and rate of the precisions' gamma priors."""
+        self.inputs = jnp.asarray(np.asarray(inputs).T, dtype)
+        self.targets = jnp.asarray(np.asarray(targets).T, dtype)
+        self.hidden, self.activation = tuple(hidden), activation
+        self.weight_prior, self.noise_prior = GammaPrior(*weight_prior), GammaPrior(*noise_prior)
+
+    @property
+    def n_items(self) -> int:
+        return self.inputs.shape[1]
+
+    @property
+    def precision(self) -> str:
+        return "position"
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of every layer, inputs and outputs included."""
+        return (self.inputs.shape[0], *self.hidden, self.targets.shape[0])
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups of weights, in the order of ``log_precision``."""
+        layers = [f"layer {i + 1}" for i in range(len(self.hidden))] + ["output"]
+        return tuple(f"{layer} {what}" for layer in layers for what in ("biases", "weights"))
+
+    def outputs(self, weights: Any, inputs: Array) -> Array:
+        """The network's outputs (outputs, n) at ``inputs`` (features, n)."""
+        act = ACTIVATIONS[self.activation]
+        signal = inputs
+        for i, layer in enumerate(weights):
+            signal = _affine(layer, signal if i == 0 else act(signal))
+        return signal
+
+    def energy(self, position: Any, couplings: Mapping[str, Any], items: Array | None = None) -> Array:
+        log_precision, log_noise = widen(position["log_precision"]), widen(position["log_noise"])
+        squares, counts, scales = self._groups(position["weights"])
+        log_prior = jnp.sum(self.weight_prior.log_density(log_precision))
+        log_prior += jnp.sum(self.noise_prior.log_density(log_noise))
+        log_prior += jnp.sum(counts * (log_precision + jnp.log(scales) - LOG_2PI)) / 2
+        log_prior -= jnp.sum(jnp.exp(log_precision) * squares) / 2
+        n = self.n_items
+        errors = self.squared_errors(position["weights"], items)
+        log_likelihood = jnp.sum(n * (log_noise - LOG_2PI) - jnp.exp(log_noise) * errors) / 2
+        return -(log_prior + couplings.get("likelihood", 1.0) * log_likelihood)
+
+    def squared_errors(self, weights: Any, items: Array | None = None) -> Array:
+        """Sum over the items of each target's squared error, shape (outputs,), summed in the widest float
+        (over ``items`` only, scaled to all)."""
+        inputs, targets = self.inputs, self.targets
+        scale = 1.0
+        if items is not None:
+            inputs, targets = inputs[:, items], targets[:, items]
+            scale = self.n_items / items.size
+        residuals = self.outputs(weights, inputs) - targets
+        return scale * jnp.sum(residuals**2, axis=1, dtype=float_dtype())
+
+    def _groups(self, weights: Any) -> tuple[Array, Array, Array]:
+        """Of each group: sum of squares (times the scale), number of weights, scale of the precision."""
+        squares, counts, scales = [], [], []
+        for i, layer in enumerate(weights):
+            for name in ("b", "w"):  # the order of the leaves
+                scale = layer["w"].shape[0] if name == "w" and i > 0 else 1
+                squares.append(scale * jnp.sum(widen(layer[name]) ** 2))
+                counts.append(layer[name].size)
+                scales.append(scale)
+        return jnp.stack(squares), jnp.asarray(counts, float_dtype()), jnp.asarray(scales, float_dtype())
+
+    def init(self, key: Array, control: Control) -> Any:
+        """Small random weights, precisions of 1."""
+        weights = []
+        for fan_in, fan_out in zip(self.widths[:-1], self.widths[1:], strict=True):
+            key, w, b = jax.random.split(key, 3)
+            scale = 0.5 * fan_in**-0.5
+            weights.append(
+                {
+                    "w": scale * jax.random.normal(w, (fan_in, fan_out), self.inputs.dtype),
+                    "b": scale * jax.random.normal(b, (fan_out,), self.inputs.dtype),
+                }
+            )
+        groups = jnp.zeros(2 * len(weights), self.inputs.dtype)
+        return {
+            "weights": tuple(weights),
+            "log_precision": groups,
+            "log_noise": jnp.zeros(self.widths[-1], self.inputs.dtype),
+        }
+
+    def parts(self, position: Any) -> tuple[Any, Any]:
+        drawn = {name: position[name] for name in ("log_precision", "log_noise")}
+        return position["weights"], drawn
+
+    def whole(self, moved: Any, drawn: Any) -> Any:
+        return {"weights": moved, **drawn}
+
+    def draw(self, key: Array, moved: Any, control: Control) -> Any:
+        """All precisions given the weights: gamma distributions."""
+        prior, noise = jax.random.split(key)
+        squares, counts, _ = self._groups(moved)
+        coupling = control.couplings.get("likelihood", 1.0)
+        errors = coupling * self.squared_errors(moved)
+        temperature, dtype = control.temperature, self.inputs.dtype
+        return {
+            "log_precision": self.weight_prior.draw(prior, counts, squares, temperature).astype(dtype),
+            "log_noise": self.noise_prior.draw(noise, coupling * self.n_items, errors, temperature).astype(dtype),
+        }
+
+    def curvature(self, position: Any, couplings: Mapping[str, Any]) -> Array:
+        """Gauss-Newton precision of the weights, shape (d, d): J^T J times the noise precisions, plus the
+        prior precisions. J is the Jacobian of the outputs."""
+        weights = position["weights"]
+        vector = ravel(weights)
+
+        def outputs(v):
+            scaled = self.outputs(unravel(v, weights), self.inputs)
+            return scaled * jnp.exp(position["log_noise"] / 2)[:, None]
+
+        jacobian = jax.jacrev(outputs)(vector).reshape(-1, vector.size)
+        _, counts, scales = self._groups(weights)
+        prior = jnp.repeat(
+            jnp.exp(position["log_precision"]) * scales,
+            np.asarray([leaf.size for leaf in jax.tree.leaves(weights)]),
+        )
+        coupling = couplings.get("likelihood", 1.0)
+        return coupling * (jacobian.T @ jacobian) + jnp.diag(prior)
+
+
+def _affine(layer: Mapping[str, Array], signal: Array) -> Array:
+    """w^T s + b for signals (fan_in, n)."""
+    return layer["w"].T @ signal + layer["b"][:, None]
