@@ -119,6 +119,12 @@ def test_unwritable_parent_is_refused(tmp_path):
         tmp_path.chmod(0o700)
 
 
+def test_a_file_in_place_of_the_parent_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refused, match=r"exists, .*/file; choose another --out"):
+        RunFolder.create(tmp_path / "file" / "run", CONFIG, {})
+
+
 def test_failed_creation_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "rename", full_disk)
     with pytest.raises(Refused, match="No space left"):
@@ -544,7 +550,7 @@ def test_not_a_run(tmp_path, write):
     (path / "config.toml").write_text("format = 2\n")
     with pytest.raises(Refused) as error:
         RunFolder.open(path, write=write)
-    refused(error, "run format 2", "version reads up to 1", "upgrade heatbath")
+    refused(error, "run format 2", "reads up to 1", "upgrade heatbath")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000])

@@ -12,7 +12,7 @@ import numpy as np
 from heatbath.errors import Refused
 from heatbath.store import RunFolder, sha256_of
 
-BLOCKS = {"adapt": 20, "sample": 60}
+BLOCKS = {"adapt": 8, "sample": 24}
 
 
 def write(path: Path) -> None:
@@ -70,7 +70,7 @@ def test_killed_runs_end_in_the_same_bytes(tmp_path):
                     assert entry.steps % 4 == 0
         write(path)
         assert tree(path) == expected
-    assert kills >= 15
+    assert kills > 0
     assert sorted(os.listdir(tmp_path)) == sorted(["reference", *(f"run-{trial}" for trial in range(10))])
 
 

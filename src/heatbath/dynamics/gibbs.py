@@ -58,7 +58,10 @@ class Gibbs(Dynamics[GibbsState]):
         due = (draw.step + 1) % self.every == 0
         new = jax.lax.cond(due, lambda s: self._drawn(system, s, control, draw), lambda s: s, state)
         heat = self.potential(new) - self.potential(state)
-        return new, Flow(flow.heat + heat, flow.shadow_work, flow.info)
+        info = dict(flow.info)
+        if "gradients" in info:
+            info["gradients"] = info["gradients"] + due
+        return new, Flow(flow.heat + heat, flow.shadow_work, info)
 
     def _drawn(self, system: Any, state: GibbsState, control: Control, draw: Draw) -> GibbsState:
         moved = self.dynamics.position(state.inner)

@@ -9,6 +9,7 @@ from jax import Array
 from heatbath.core import Control, Draw, Dynamics, Flow, System, numeric
 from heatbath.core.numeric import size
 from heatbath.core.system import Position
+from heatbath.dynamics.langevin import DIVERGENCE
 from heatbath.dynamics.metric import Diagonal, Metric
 from heatbath.dynamics.point import Point, check_positive, normal
 
@@ -77,7 +78,13 @@ class MicrocanonicalLangevin(Dynamics[Direction]):
         change = point.potential - state.point.potential
         shadow = change + control.temperature * (turn0 + turn1)
         new = Direction(point, u.astype(state.direction.dtype))
-        return new, Flow(change - shadow, shadow, {"gradients": 1.0})
+        error = jnp.where(jnp.isfinite(shadow), shadow / control.temperature, jnp.inf)
+        info = {
+            "acceptance": jnp.exp(-jnp.maximum(error, 0.0)),  # what a Metropolis test would have given
+            "divergent": error > DIVERGENCE,
+            "gradients": 1.0,
+        }
+        return new, Flow(change - shadow, shadow, info)
 
     def _refreshed(self, u: Array, noise: Array) -> Array:
         """Half a step of the bath: u + nu xi, back to unit length."""

@@ -3,11 +3,11 @@
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from heatbath.errors import Stopped
 
@@ -33,7 +33,7 @@ def sha256_of_bytes(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def open_plain(path: Path, largest: int = LARGEST) -> BinaryIO:
+def open_plain(path: Path, largest: int = LARGEST) -> io.BufferedReader:
     """Open a plain file for reading. Raises OSError for a link, a device or more than `largest` bytes."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     file = os.fdopen(fd, "rb")

@@ -36,6 +36,7 @@ from heatbath.store.layout import (
 )
 
 PARTIAL = "state/partial.npz"
+DATA = "data.npz"
 _OURS = re.compile(r"([0-9]{6}|tuned|partial)\.npz(\.tmp)?", re.ASCII)
 _PHASE = re.compile(r"[a-z0-9_-]{1,40}", re.ASCII)
 
@@ -63,11 +64,15 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: str | os.PathLike[str], config: Mapping[str, Any], environment: Mapping[str, Any]
+        cls,
+        path: str | os.PathLike[str],
+        config: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        data: Mapping[str, np.ndarray] | None = None,
     ) -> Self:
         """A new folder, locked and open for writing; it appears complete, in one move, or not at all.
 
-        Raises Refused if `path` exists, cannot be made, or the values cannot be stored.
+        `data`: what the run learns from, kept in data.npz so that the folder needs nothing else. Raises Refused if `path` exists, cannot be made, or the values cannot be stored.
         """
         target = Path(path).absolute()
         files = {
@@ -75,6 +80,8 @@ class RunFolder:
             "environment.json": environment_text(environment),
             "journal.jsonl": b"",
         }
+        if data is not None:
+            files[DATA] = bytes(npz.pack(data))
         try:
             if len(os.fsencode(target.name)) > 200:
                 raise Refused(f"the name {show(target)} is too long: choose another --out, at most 200 bytes")
@@ -87,12 +94,12 @@ class RunFolder:
             remove_stale(target)
             build.mkdir()
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else error
+            why = f"{error.strerror}, {show(error.filename)}" if isinstance(error, OSError) else error
             raise Refused(f"cannot make the folder {show(target)}: {why}; choose another --out") from error
         lock = None
         try:
-            for name, data in files.items():
-                write_new(build / name, data)
+            for name, content in files.items():
+                write_new(build / name, content)
             for name in ("blocks", "state"):
                 (build / name).mkdir()
             sync_folder(build)
@@ -178,8 +185,12 @@ class RunFolder:
             return {name: np.concatenate([part[name] for part in parts]) for name in names}
         except ValueError as error:
             raise Refused(
-                f"the blocks of {show(self.path)} do not join along time: {error!s:.80}; read them with blocks()"
+                f"the blocks of {show(self.path)} do not join along time: {error!s:.80}; use blocks()"
             ) from error
+
+    def data(self) -> dict[str, np.ndarray]:
+        """What was stored as `data` at the start. Raises Stopped if it is missing or damaged."""
+        return npz.load(self.path / DATA)
 
     def save_tuned(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Freeze the dynamics. Saving the same arrays again is fine; others are Refused."""
@@ -332,8 +343,8 @@ class PhaseSink:
         """(steps done, state arrays) to go on from; None to start the phase afresh.
 
         The newest of the phase's last block and its interrupted block. The states of the last two blocks of
-        the run are kept: once later phases have two blocks, the state of this finished phase is gone and {} is
-        given with its steps. Raises Stopped if the state is damaged.
+        the run are kept: once later phases have two blocks, the state of this finished phase is gone and {}
+        is given with its steps. Raises Stopped if the state is damaged.
         """
         self._partial_records = None
         partial = self._folder._partial()
@@ -356,8 +367,8 @@ class PhaseSink:
         """Finish a block; when this returns, it is on the disk and in the journal.
 
         `steps` counts all steps of the phase so far. `records` are arrays with the saved steps along axis 0,
-        `state` arrays of any shapes. Raises Refused for steps that do not grow and types that cannot be stored,
-        Stopped when the disk does not take them.
+        `state` arrays of any shapes. Raises Refused for steps that do not grow and types that cannot be
+        stored, Stopped when the disk does not take them.
         """
         folder = self._folder
         self._check(steps)

@@ -24,6 +24,7 @@ _PARTS = {  # name in the folder: (is it a folder, must it be there)
     "blocks": (True, True),
     "state": (True, True),
     "log.txt": (False, False),
+    "data.npz": (False, False),
 }
 
 
@@ -76,7 +77,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise Refused(f"{show(folder)} is not a heatbath run: its config.toml has no `format = {FORMAT}`")
     if version > FORMAT:
         raise Refused(
-            f"{show(folder)} has run format {version!s:.20}, this version reads up to {FORMAT}: upgrade heatbath"
+            f"{show(folder)} has run format {version!s:.20}, this one reads up to {FORMAT}: upgrade heatbath"
         )
     return config
 

@@ -40,8 +40,9 @@ class RegressionNetwork(Conditional):
 
     Model (Neal 1996, chapter 3): weights of a group are normal with a common precision, targets normal
     around the outputs with one precision for each target; every precision has a gamma prior. The groups
-    are the weights and the biases of each layer. The precision of weights out of a hidden layer is
-    multiplied by its width, so that the prior over functions has a limit.
+    are the weights out of each input (automatic relevance determination: an input that does not matter is
+    turned off), the biases of each layer and the weights of each later layer. The precision of weights
+    out of a hidden layer is multiplied by its width, so that the prior over functions has a limit.
 
     ``inputs`` (n, features) and ``targets`` (n, outputs), standardised. Position: {"weights": a tuple of
     {"w": (fan_in, fan_out), "b": (fan_out,)}, "log_precision": (groups,), "log_noise": (outputs,)}.
@@ -85,10 +86,9 @@ class RegressionNetwork(Conditional):
         return (self.inputs.shape[0], *self.hidden, self.targets.shape[0])
 
     @property
-    def groups(self) -> tuple[str, ...]:
-        """Names of the groups of weights, in the order of ``log_precision``."""
-        layers = [f"layer {i + 1}" for i in range(len(self.hidden))] + ["output"]
-        return tuple(f"{layer} {what}" for layer in layers for what in ("biases", "weights"))
+    def groups(self) -> int:
+        """Number of groups of weights: in the order of the leaves, biases before weights."""
+        return 2 * len(self.hidden) + 1 + self.inputs.shape[0]
 
     def outputs(self, weights: Any, inputs: Array) -> Array:
         """The network's outputs (outputs, n) at ``inputs`` (features, n)."""
@@ -121,16 +121,24 @@ class RegressionNetwork(Conditional):
         residuals = self.outputs(weights, inputs) - targets
         return scale * jnp.sum(residuals**2, axis=1, dtype=float_dtype())
 
+    def _counts(self) -> np.ndarray:
+        """Number of weights in each group."""
+        counts = [self.widths[1]] + [self.widths[1]] * self.widths[0]
+        for fan_in, fan_out in zip(self.widths[1:-1], self.widths[2:], strict=True):
+            counts += [fan_out, fan_in * fan_out]
+        return np.asarray(counts)
+
     def _groups(self, weights: Any) -> tuple[Array, Array, Array]:
         """Of each group: sum of squares (times the scale), number of weights, scale of the precision."""
-        squares, counts, scales = [], [], []
+        squares, scales = [], []
         for i, layer in enumerate(weights):
-            for name in ("b", "w"):  # the order of the leaves
-                scale = layer["w"].shape[0] if name == "w" and i > 0 else 1
-                squares.append(scale * jnp.sum(widen(layer[name]) ** 2))
-                counts.append(layer[name].size)
-                scales.append(scale)
-        return jnp.stack(squares), jnp.asarray(counts, float_dtype()), jnp.asarray(scales, float_dtype())
+            fan_in = layer["w"].shape[0]
+            inputs, scale = (fan_in, 1) if i == 0 else (1, fan_in)
+            squares += [jnp.sum(widen(layer["b"]) ** 2)[None]]
+            squares += [scale * jnp.sum(widen(layer["w"]).reshape(inputs, -1) ** 2, axis=1)]
+            scales += [1] + [scale] * inputs
+        counts = jnp.asarray(self._counts(), float_dtype())
+        return jnp.concatenate(squares), counts, jnp.asarray(scales, float_dtype())
 
     def init(self, key: Array, control: Control) -> Any:
         """Small random weights, precisions of 1."""
@@ -144,7 +152,7 @@ class RegressionNetwork(Conditional):
                     "b": scale * jax.random.normal(b, (fan_out,), self.inputs.dtype),
                 }
             )
-        groups = jnp.zeros(2 * len(weights), self.inputs.dtype)
+        groups = jnp.zeros(self.groups, self.inputs.dtype)
         return {
             "weights": tuple(weights),
             "log_precision": groups,
@@ -182,10 +190,7 @@ class RegressionNetwork(Conditional):
 
         jacobian = jax.jacrev(outputs)(vector).reshape(-1, vector.size)
         _, counts, scales = self._groups(weights)
-        prior = jnp.repeat(
-            jnp.exp(position["log_precision"]) * scales,
-            np.asarray([leaf.size for leaf in jax.tree.leaves(weights)]),
-        )
+        prior = jnp.repeat(jnp.exp(position["log_precision"]) * scales, self._counts())
         coupling = couplings.get("likelihood", 1.0)
         return coupling * (jacobian.T @ jacobian) + jnp.diag(prior)
 

@@ -1,0 +1,49 @@
+"""The command line: one file per verb, imported when it is called."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from heatbath._version import __version__
+from heatbath.cli.answer import run_verb
+
+VERBS = {
+    "learn": "Sample a Bayesian neural network on a table of data.",
+    "predict": "Predict new rows with a finished run.",
+    "report": "Write the report of a run: one self-contained HTML file.",
+    "resume": "Go on with an interrupted run, or give a finished one more steps.",
+    "run": "Repeat a run from its config.toml, bit for bit.",
+    "doctor": "Check versions, devices and the arithmetic of this installation.",
+}
+
+
+class Verbs(click.Group):
+    """Subcommands in the order of `VERBS`, each imported from its own file when needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        return importlib.import_module(f"heatbath.cli.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="heatbath")
+def group() -> None:
+    """Learning as relaxation in a heat bath.
+
+    Start with: heatbath learn robot-arm
+    """
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Entry point of the console script."""
+    sys.exit(run_verb(group, args))

@@ -1,0 +1,93 @@
+"""`heatbath learn`: a table of data to posterior samples, diagnosis and report."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from heatbath.cli.answer import common
+from heatbath.data import DataSet, find, read_table
+from heatbath.errors import Refused
+from heatbath.learning.problem import Problem, regression_problem
+from heatbath.learning.settings import Settings
+from heatbath.store import next_run_name
+
+DEFAULTS = Settings()
+
+
+def numbers(_: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise Refused(f"--{option.name} {value!r}: give whole numbers with commas between, like 16,16") from None
+
+
+@click.command("learn", short_help="Sample a Bayesian neural network on a table of data.")
+@click.argument("data")
+@click.option("--target", help="Column(s) to predict, with commas between. [default: the shipped set's own]")
+@click.option(
+    "--hidden", default="16", show_default=True, callback=numbers, help="Units of each hidden layer, like 16,16."
+)
+@click.option(
+    "--activation", default="tanh", show_default=True, type=click.Choice(["tanh", "relu"]), help="Of the units."
+)
+@click.option("--replicas", default=DEFAULTS.replicas, show_default=True, type=int, help="Independent chains.")
+@click.option("--steps", type=int, help=f"Steps of sampling. [default: {DEFAULTS.steps}]")
+@click.option("--budget", type=float, help="Instead of --steps: seconds the whole command may take.")
+@click.option("--seed", default=0, show_default=True, type=int, help="0 to 4294967295; same seed, same result.")
+@click.option("--out", type=Path, help="Run folder. [default: runs/NAME-001, next free number]")
+@common
+def command(
+    data: str,
+    target: str | None,
+    hidden: tuple[int, ...],
+    activation: str,
+    replicas: int,
+    steps: int | None,
+    budget: float | None,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Learn the target column(s) of DATA from all its other columns.
+
+    DATA is a CSV file of numbers with a header, or robot-arm, the shipped data set (./robot-arm is a file of that
+    name). A Bayesian neural network is sampled: annealed from its prior, then at equilibrium, with its
+    hyperparameters. The run folder then holds all that `heatbath predict` and `heatbath report` need.
+    """
+    began = time.perf_counter()
+    if steps is not None and budget is not None:
+        raise Refused("--steps and --budget exclude each other: give one of them")
+    if budget is not None and not 0 < budget < 1e9:
+        raise Refused(f"--budget {budget:g}: give seconds, a positive number")
+    problem = load_problem(data, target)
+    settings = replace(
+        DEFAULTS,
+        hidden=hidden,
+        activation=activation,
+        replicas=replicas,
+        steps=DEFAULTS.steps if steps is None else steps,
+        every=min(DEFAULTS.every, steps or DEFAULTS.every),
+        seed=seed,
+    )
+    path = next_run_name("runs", problem.name) if out is None else out
+    if path.exists():
+        raise Refused(f"{path} exists already: choose another --out, or continue it: heatbath resume {path}")
+    from heatbath.cli import sampling
+
+    sampling.prepare()
+    if budget is not None:
+        settings = sampling.within(budget, problem, settings, began, quiet)
+    folder = sampling.new_folder(path, problem, settings)
+    return sampling.complete(folder, as_json=as_json, quiet=quiet, by_hand=steps is not None)
+
+
+def load_problem(data: str, target: str | None) -> Problem:
+    """The problem named on the command line. Raises `Refused` for everything that is wrong with it."""
+    source = find(data)
+    targets = [name.strip() for name in target.split(",")] if target else []
+    if isinstance(source, DataSet):
+        return regression_problem(source.table("train"), targets or list(source.targets), source.name)
+    return regression_problem(read_table(source), targets, source.stem)

@@ -1,0 +1,30 @@
+"""`heatbath report`: one self-contained HTML file."""
+
+from pathlib import Path
+
+import click
+
+from heatbath.cli.answer import answer, common
+from heatbath.learning.diagnose import diagnose
+from heatbath.learning.draws import read_draws
+from heatbath.store import RunFolder
+
+
+@click.command("report", short_help="Write the report of a run: one self-contained HTML file.")
+@click.argument("run", type=Path)
+@common
+def command(run: Path, as_json: bool, quiet: bool) -> int:
+    """Write RUN/report.html: the learning as thermodynamics, figure by figure. Works while the run runs."""
+    from heatbath.report import write_report
+
+    folder = RunFolder.open(run)
+    draws = read_draws(folder)
+    diagnosis = diagnose(draws, folder.data()["inputs"])
+    path = write_report(folder, draws, diagnosis)
+    answer(
+        {"run": str(folder.path), "report": str(path), **diagnosis.summary()},
+        [diagnosis.verdict(), f"report: {path}"],
+        as_json=as_json,
+        quiet=quiet,
+    )
+    return 0

@@ -1,0 +1,64 @@
+"""Has equilibrium been reached? R-hat and effective sample size of the predictions. No JAX."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from heatbath.learning.draws import Draws
+
+RHAT_LIMIT = 1.05
+RHAT_SHARE_LIMIT = 0.05
+ESS_LIMIT = 100
+MOST_POINTS = 200
+MOST_SAVES = 1_000
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """R-hat and effective sample size of the noiseless predictions, each of shape (points, outputs)."""
+
+    rhat: np.ndarray
+    ess: np.ndarray
+
+    @property
+    def rhat_share(self) -> float:
+        """Share of the points with an R-hat above 1.05 (or none at all)."""
+        return float(np.mean(~(self.rhat <= RHAT_LIMIT)))
+
+    @property
+    def at_equilibrium(self) -> bool:
+        return self.rhat_share <= RHAT_SHARE_LIMIT and float(np.median(self.ess)) >= ESS_LIMIT
+
+    def verdict(self) -> str:
+        """One sentence."""
+        share, ess = self.rhat_share, float(np.median(self.ess))
+        facts = f"R-hat above 1.05 at {share:.1%} of the points, median effective sample size {ess:.0f}"
+        if self.at_equilibrium:
+            return f"at equilibrium: {facts}"
+        return f"not at equilibrium: {facts}; give it more steps (heatbath resume RUN --more N)"
+
+    def summary(self) -> dict:
+        return {
+            "rhat_max": float(np.nanmax(self.rhat)) if np.isfinite(self.rhat).any() else None,
+            "rhat_share": self.rhat_share,
+            "ess_min": float(self.ess.min()),
+            "ess_median": float(np.median(self.ess)),
+            "verdict": self.verdict(),
+        }
+
+
+def diagnose(draws: Draws, inputs: np.ndarray) -> Diagnosis:
+    """At up to 200 of the training ``inputs`` (n, features), evenly spaced; from at most 1,000 saves of
+    each replica. R-hat is the rank-normalised split R-hat, the effective size the bulk one (Vehtari et
+    al. 2021)."""
+    from arviz_stats.base import array_stats
+
+    points = inputs[np.linspace(0, len(inputs) - 1, min(MOST_POINTS, len(inputs))).astype(int)]
+    outputs = draws.thinned(MOST_SAVES).outputs(points)
+    replicas, saves = outputs.shape[:2]
+    if saves < 4:
+        return Diagnosis(np.full(outputs.shape[2:], np.inf), np.ones(outputs.shape[2:]))
+    flat = outputs.reshape(replicas, saves, -1).astype(np.float64)
+    rhat = array_stats.rhat(flat, chain_axis=0, draw_axis=1)
+    ess = array_stats.ess(flat, chain_axis=0, draw_axis=1)
+    return Diagnosis(np.reshape(rhat, outputs.shape[2:]), np.reshape(ess, outputs.shape[2:]))

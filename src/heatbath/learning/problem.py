@@ -1,0 +1,82 @@
+"""A table of numbers as a learning problem: inputs, targets, and their standardisation. No JAX."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from heatbath.data import Table, check_columns
+from heatbath.data.text import quoted
+from heatbath.errors import Refused
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """Shift and scale of each input and target column: standardised = (value - mean)/scale."""
+
+    input_mean: np.ndarray
+    input_scale: np.ndarray
+    target_mean: np.ndarray
+    target_scale: np.ndarray
+
+    @staticmethod
+    def of(inputs: np.ndarray, targets: np.ndarray) -> "Standardisation":
+        """Means and standard deviations over the rows; a constant input has scale 1."""
+        scale = inputs.std(axis=0)
+        return Standardisation(
+            inputs.mean(axis=0), np.where(scale > 0, scale, 1.0), targets.mean(axis=0), targets.std(axis=0)
+        )
+
+    def to_config(self) -> dict[str, list[float]]:
+        return {name: [float(x) for x in value] for name, value in vars(self).items()}
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any]) -> "Standardisation":
+        return Standardisation(**{name: np.asarray(value, float) for name, value in config.items()})
+
+    def inputs(self, values: np.ndarray) -> np.ndarray:
+        return (values - self.input_mean) / self.input_scale
+
+    def targets(self, values: np.ndarray) -> np.ndarray:
+        return (values - self.target_mean) / self.target_scale
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A regression problem in the units of the table: ``inputs`` (n, features), ``targets`` (n, outputs)."""
+
+    name: str
+    source: str
+    sha256: str
+    input_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def standardisation(self) -> Standardisation:
+        return Standardisation.of(self.inputs, self.targets)
+
+
+def regression_problem(table: Table, targets: Sequence[str], name: str) -> Problem:
+    """``targets``: column names; every other column is an input.
+
+    Raises `Refused` for unknown or repeated targets, no inputs left, a single row and a constant target.
+    """
+    if not targets:
+        raise Refused(f"which column is to be predicted? give --target; columns: {', '.join(table.columns)}")
+    repeated = {t for t in targets if list(targets).count(t) > 1}
+    if repeated:
+        raise Refused(f"target {quoted(min(repeated))} is named twice")
+    check_columns(table, targets, "--target")
+    inputs = tuple(c for c in table.columns if c not in targets)
+    if not inputs:
+        raise Refused(f"{table.path}: every column is a target, no input is left")
+    if len(table.values) < 2:
+        raise Refused(f"{table.path}: one row is not enough to learn from; give at least 2")
+    values = table.select(targets)
+    for column, column_name in enumerate(targets):
+        if np.ptp(values[:, column]) == 0:
+            raise Refused(f"{table.path}: target {quoted(column_name)} is constant: there is nothing to learn")
+    return Problem(name, table.path, table.sha256, inputs, tuple(targets), table.select(inputs), values)
