@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from heatbath._version import __version__
-from heatbath.cli.answer import run_verb
+from heatbath.cli.answer import prepare_streams, run_verb
+from heatbath.errors import Refused
 
 VERBS = {
     "learn": "Sample a Bayesian neural network on a table of data.",
@@ -25,9 +26,13 @@ class Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in VERBS:
-            return None
+            from heatbath.data.text import nearest, quoted  # they bring NumPy
+
+            near = nearest(cmd_name, VERBS)
+            advice = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(VERBS)}"
+            raise Refused(f"no verb {quoted(cmd_name)}; {advice}")
         return importlib.import_module(f"heatbath.cli.{cmd_name}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -35,15 +40,19 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="heatbath")
-def group() -> None:
+@click.pass_context
+def group(context: click.Context) -> None:
     """Learning as relaxation in a heat bath.
 
     Start with: heatbath learn robot-arm
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(args: list[str] | None = None) -> Any:
     """Entry point of the console script."""
+    prepare_streams()
     sys.exit(run_verb(group, args))

@@ -1,6 +1,7 @@
 """`heatbath doctor`: versions, devices, and a self-check of the arithmetic."""
 
 import platform
+from functools import partial
 
 import click
 
@@ -36,7 +37,9 @@ def command(as_json: bool, quiet: bool) -> int:
     verdict = "all checks passed" if not wrong else "failed: " + ", ".join(wrong)
     lines = [f"{name:10s} {value}" for name, value in versions.items()]
     lines += [f"{'device':10s} {device}" for device in devices]
-    lines += [f"{'ok' if not complaint else 'WRONG':10s} {name} {complaint}" for name, complaint in checks.items()]
+    lines += [
+        f"{'ok' if not complaint else 'WRONG':10s} {name} {complaint}" for name, complaint in checks.items()
+    ]
     result = {"versions": versions, "devices": devices, "checks": checks, "verdict": verdict}
     answer(result, [*lines, verdict], as_json=as_json, quiet=quiet)
     return CHECK_FAILED if wrong else 0
@@ -51,12 +54,17 @@ def matrix_vector() -> str:
     for dtype in ("float32", "float64"):
         for rows in GUARD_ROWS:
             matrix = np.asarray([[2.0, 0.5], [0.5, 1.0]], dtype)
+            product = jax.jit(jax.vmap(partial(_summed_product, jnp.asarray(matrix))))
             vectors = np.random.default_rng(0).normal(size=(rows, 2)).astype(dtype)
-            got = jax.jit(jax.vmap(lambda v, m=jnp.asarray(matrix): jnp.sum(m @ v)))(vectors)
+            got = product(vectors)
             wrong = int(np.sum(np.abs(np.asarray(got) - (vectors @ matrix).sum(axis=1)) > 1e-4))
             if wrong:
                 return f"{wrong} of {rows} rows wrong in {dtype}: this JAX miscomputes, install jax==0.10.1"
     return ""
+
+
+def _summed_product(matrix, vector):
+    return (matrix @ vector).sum()
 
 
 def ledger() -> str:

@@ -1,6 +1,8 @@
 """`heatbath predict`: new rows with honest uncertainty."""
 
 import csv
+import errno
+import io
 import os
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import numpy as np
 from heatbath.cli.answer import answer, common
 from heatbath.data import DataSet, Table, check_columns, find, read_table
 from heatbath.data.text import listed
-from heatbath.errors import Refused
+from heatbath.errors import Refused, Stopped
 from heatbath.learning.draws import read_draws
 from heatbath.learning.predict import Prediction, predict, scores
 from heatbath.store import RunFolder
+from heatbath.store.files import show, write_new
 
 
 @click.command("predict", short_help="Predict new rows with a finished run.")
@@ -31,16 +34,15 @@ def command(run: Path, new: str, out: Path | None, as_json: bool, quiet: bool) -
     draws = read_draws(folder)
     names = folder.config["data"]
     source = find(new)
+    out = out or Path(f"{source.name if isinstance(source, DataSet) else source.stem}-predictions.csv")
+    check_out(out)
     table = source.table("test") if isinstance(source, DataSet) else read_table(source)
     check(table, names["inputs"], names["targets"])
     inputs = table.select(names["inputs"])
-    out = out or Path(f"{source.name if isinstance(source, DataSet) else source.stem}-predictions.csv")
-    if out.exists():
-        raise Refused(f"{out} exists already: choose another --out")
     prediction = predict(draws, inputs)
     write(out, names["targets"], prediction)
     result: dict = {"run": str(folder.path), "predictions": str(out), "n": len(inputs)}
-    lines = [f"{len(inputs)} rows predicted: {out}"]
+    lines = [f"{len(inputs)} row{'s' * (len(inputs) > 1)} predicted: {show(out)}"]
     if set(names["targets"]) <= set(table.columns):
         targets = table.select(names["targets"])
         result |= scores(draws, prediction, inputs, targets)
@@ -58,26 +60,39 @@ def command(run: Path, new: str, out: Path | None, as_json: bool, quiet: bool) -
 
 def check(table: Table, inputs: list[str], targets: list[str]) -> None:
     """Every input there, nothing unknown, of the targets all or none."""
-    check_columns(table, inputs, "this run")
+    check_columns(table, inputs, "input")
     extra = [name for name in table.columns if name not in [*inputs, *targets]]
     if extra:
-        raise Refused(f"{table.path}: the run knows no column {listed(extra[:3])}; remove it, or learn with it")
+        raise Refused(
+            f"{table.path}: the run knows no column {listed(extra[:3])}; remove it, or learn with it"
+        )
     given = [name for name in targets if name in table.columns]
     if given and len(given) < len(targets):
-        check_columns(table, targets, "scoring")
+        check_columns(table, targets, "target")
+
+
+def check_out(out: Path) -> None:
+    """Refused, before anything is computed, where no new file can be made."""
+    if os.path.lexists(out):
+        raise Refused(f"{show(out)} exists already: choose another --out")
+    if not os.path.isdir(out.parent):
+        raise Refused(
+            f"cannot write {show(out)}: there is no folder {show(out.parent)}; choose another --out"
+        )
 
 
 def write(path: Path, targets: list[str], prediction: Prediction) -> None:
-    """One row a row, columns TARGET_mean, TARGET_std, TARGET_noise_std, TARGET_model_std, TARGET_q05, TARGET_q95."""
+    """One line a row; of each target TARGET_mean, _std, _noise_std, _model_std, _q05 and _q95."""
     parts = vars(prediction)
     header = [f"{target}_{part}" for target in targets for part in parts]
     columns = [values[:, k] for k in range(len(targets)) for values in parts.values()]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows([f"{x:.9g}" for x in row] for row in np.stack(columns, axis=1))
     try:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            writer.writerows([f"{x:.9g}" for x in row] for row in np.stack(columns, axis=1))
-        os.replace(temporary, path)
+        write_new(path, text.getvalue().encode())
     except OSError as error:
-        raise Refused(f"cannot write {path}: {error.strerror}; choose another --out") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = Stopped if full else Refused
+        raise kind(f"cannot write {show(path)}: {error.strerror}; choose another --out") from error

@@ -15,10 +15,10 @@ from heatbath.store import RunFolder
 @common
 def command(run: Path, as_json: bool, quiet: bool) -> int:
     """Write RUN/report.html: the learning as thermodynamics, figure by figure. Works while the run runs."""
-    from heatbath.report import write_report
-
     folder = RunFolder.open(run)
     draws = read_draws(folder)
+    from heatbath.report import write_report
+
     diagnosis = diagnose(draws, folder.data()["inputs"])
     path = write_report(folder, draws, diagnosis)
     answer(

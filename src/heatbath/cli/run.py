@@ -10,8 +10,10 @@ from heatbath.cli.learn import load_problem
 from heatbath.data.text import quoted
 from heatbath.errors import Refused
 from heatbath.learning.problem import Problem
-from heatbath.learning.settings import Settings
-from heatbath.store import RunFolder, next_run_name
+from heatbath.learning.settings import Settings, check_config
+from heatbath.store import RunFolder, check_free, next_run_name
+from heatbath.store.files import open_plain
+from heatbath.store.layout import LARGEST_TEXT
 
 
 @click.command("run", short_help="Repeat a run from its config.toml, bit for bit.")
@@ -21,30 +23,32 @@ from heatbath.store import RunFolder, next_run_name
 def command(config: Path, out: Path | None, as_json: bool, quiet: bool) -> int:
     """Repeat the run that CONFIG, a config.toml, describes.
 
-    The data are taken from the run folder CONFIG lies in, else from where CONFIG says they were; they must be the same numbers.
+    The data are taken from the run folder CONFIG lies in, else from where CONFIG says they were; they must
+    be the same numbers.
     """
     values = read(config)
-    problem = data_of(config, values)
     settings = Settings.from_config(values)
-    path = next_run_name("runs", problem.name) if out is None else out
-    if path.exists():
-        raise Refused(f"{path} exists already: choose another --out")
+    path = next_run_name("runs", values["data"]["name"]) if out is None else out
+    check_free(path)
+    problem = data_of(config, values)
     from heatbath.cli import sampling
 
     sampling.prepare()
-    folder = sampling.new_folder(path, problem, settings)
-    return sampling.complete(folder, as_json=as_json, quiet=quiet, by_hand=True)
+    return sampling.begin(path, problem, settings, as_json=as_json, quiet=quiet)
 
 
 def read(config: Path) -> dict:
+    name = quoted(str(config), 90)
     try:
-        values = tomllib.loads(config.read_text(encoding="utf-8"))
+        with open_plain(config.resolve(), LARGEST_TEXT) as file:
+            values = tomllib.loads(file.read().decode())
     except OSError as error:
-        raise Refused(f"cannot read {quoted(str(config), 90)}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(f"{quoted(str(config), 90)} is not TOML: {str(error)[:120]}") from error
-    if values.get("task") != "regression" or not {"source", "sha256", "targets"} <= set(values.get("data", {})):
-        raise Refused(f"{quoted(str(config), 90)} does not describe a run: give the config.toml of a run folder")
+        raise Refused(
+            f"cannot read {name}: {error.strerror}; give the config.toml of a run folder"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{name} is not TOML: {error!s:.120}; give the config.toml of a run folder") from error
+    check_config(values)
     return values
 
 
@@ -54,7 +58,9 @@ def data_of(config: Path, values: dict) -> Problem:
         from heatbath.learning.fit import stored_problem
 
         return stored_problem(RunFolder.open(config.parent))
-    problem = load_problem(values["data"]["source"], ",".join(values["data"]["targets"]))
+    problem = load_problem(values["data"]["source"], values["data"]["targets"])
     if problem.sha256 != values["data"]["sha256"]:
-        raise Refused(f"{quoted(problem.source, 90)} has changed since {config} was written: the numbers differ")
+        raise Refused(
+            f"{quoted(problem.source, 90)} has changed since {config} was written: the numbers differ"
+        )
     return problem

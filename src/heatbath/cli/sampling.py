@@ -1,15 +1,24 @@
 """What `learn`, `run` and `resume` share: carry a run to its end, diagnose it, write its report."""
 
 import json
+import os
+import shlex
+import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
-from heatbath.cli.answer import CHECK_FAILED, answer
-from heatbath.errors import Interrupted
+from heatbath.cli.answer import CHECK_FAILED, answer, leave
+from heatbath.errors import Interrupted, Refused
 from heatbath.learning.problem import Problem
 from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
+from heatbath.store.files import replace, show, stopping
+
+COPIES = 3  # of the metrics, held at once while they are learned
 
 
 def prepare() -> None:
@@ -17,26 +26,64 @@ def prepare() -> None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise Refused(f"JAX finds no device to compute on: {error!s:.150}; try JAX_PLATFORMS=cpu") from error
 
 
 def within(budget: float, problem: Problem, settings: Settings, began: float, quiet: bool) -> Settings:
     from heatbath.learning.fit import affordable_steps
 
+    check_memory(problem, settings)
     if not quiet:
         print(f"timing a pilot to spend {budget:g} s well ...", file=sys.stderr)
     return affordable_steps(problem, settings, budget, began)
 
 
-def new_folder(path: Path, problem: Problem, settings: Settings) -> RunFolder:
+def check_memory(problem: Problem, settings: Settings) -> None:
+    """Raises `Refused` where the metrics (a matrix of all weights for each replica) exceed the memory."""
+    widths = [problem.inputs.shape[1], *settings.hidden, problem.targets.shape[1]]
+    weights = sum((a + 1) * b for a, b in pairwise(widths))
+    needed = COPIES * 4 * settings.replicas * weights**2
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise Refused(
+            f"{settings.replicas} replicas of a network of {weights} weights need about {needed >> 30} GiB "
+            f"of memory, there are {there >> 30}: give fewer --hidden units, fewer --replicas or fewer columns"
+        )
+
+
+def begin(path: Path, problem: Problem, settings: Settings, *, as_json: bool, quiet: bool) -> int:
+    """A new run, carried to its end. Nothing is left of it where it is refused at the start."""
     from heatbath.learning.fit import create
 
-    return create(path, problem, settings)
+    check_memory(problem, settings)
+    with create(path, problem, settings) as folder, resumable(folder):
+        try:
+            return complete(folder, as_json=as_json, quiet=quiet)
+        except Refused:
+            if not folder.entries():
+                shutil.rmtree(folder.path)
+            raise
 
 
-def complete(folder: RunFolder, *, as_json: bool, quiet: bool, by_hand: bool) -> int:
+@contextmanager
+def resumable(folder: RunFolder) -> Iterator[None]:
+    """An interrupt, or a reader of the progress who has gone, ends with the command that continues."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt, BrokenPipeError) as stop:
+        leave()
+        message = str(stop) if isinstance(stop, Interrupted) else "interrupted; nothing is lost"
+        folder.log(message)
+        raise Interrupted(f"{message}; continue: heatbath resume {_word(folder.path)}") from stop
+
+
+def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
     """Sample to the number of steps asked for, diagnose, write report and verdict, answer.
 
-    Exit code 3 where equilibrium was not reached, unless the number of steps was given ``by_hand``.
+    Exit code 3 where equilibrium was not reached, unless the number of steps was given by hand.
     """
     from heatbath.learning.diagnose import diagnose
     from heatbath.learning.draws import read_draws
@@ -44,40 +91,38 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool, by_hand: bool) ->
     from heatbath.report import write_report
 
     began = time.perf_counter()
-    with folder:
-        folder.log("started")
-        try:
-            cost = fit(folder, progress=not quiet)
-        except Interrupted as stop:
-            folder.log(str(stop))
-            raise Interrupted(f"{stop}; continue: heatbath resume {folder.path}") from stop
-        folder.log(f"sampled in {cost.seconds:.1f} s, of which {cost.compile_seconds:.1f} s compiling")
-        settings = Settings.from_config(folder.config)
-        draws = read_draws(folder)
-        diagnosis = diagnose(draws, folder.data()["inputs"])
-        summary = {
-            "task": "regression",
-            "replicas": settings.replicas,
-            "steps": settings.steps,
-            "gradient_evaluations": cost.gradient_evaluations,
-            "acceptance": cost.acceptance,
-            "divergences": cost.divergences,
-            **diagnosis.summary(),
-        }
-        (folder.path / "verdict.json").write_text(json.dumps(summary, indent=1) + "\n")
-        report = write_report(folder, draws, diagnosis)
-        folder.log(f"finished after {time.perf_counter() - began:.1f} s: {diagnosis.verdict()}")
+    folder.log("started")
+    cost = fit(folder, progress=not quiet)
+    folder.log(f"sampled in {cost.seconds:.1f} s, of which {cost.compile_seconds:.1f} s compiling")
+    settings = Settings.from_config(folder.config)
+    draws = read_draws(folder)
+    diagnosis = diagnose(draws, folder.data()["inputs"])
+    summary = {
+        "task": "regression",
+        "replicas": settings.replicas,
+        "replicas_alive": draws.shape[0],
+        "steps": settings.steps,
+        "gradient_evaluations": cost.gradient_evaluations,
+        "acceptance": cost.acceptance,
+        "divergences": cost.divergences,
+        **diagnosis.summary(),
+    }
+    with stopping(folder.path):
+        replace(folder.path / "verdict.json", (json.dumps(summary, indent=1) + "\n").encode())
+    report = write_report(folder, draws, diagnosis)
+    folder.log(f"finished after {time.perf_counter() - began:.1f} s: {diagnosis.verdict()}")
     seconds = {"seconds": time.perf_counter() - began, "compile_seconds": cost.compile_seconds}
-    result = {"run": str(folder.path), **summary, **seconds}
+    broken = settings.replicas - draws.shape[0]
     lines = [
-        f"{diagnosis.verdict()}",
+        diagnosis.verdict(),
+        *[f"{broken} of {settings.replicas} replicas diverged and were left out"] * (broken > 0),
         f"noise (standard deviation of each target): {noise_line(draws, folder)}",
-        f"run:    {_short(folder.path)}",
-        f"report: {_short(report)}",
-        f"next:   heatbath predict {_short(folder.path)} NEW.csv",
+        f"run:    {_word(folder.path)}",
+        f"report: {_word(report)}",
+        f"next:   heatbath predict {_word(folder.path)} NEW.csv",
     ]
-    answer(result, lines, as_json=as_json, quiet=quiet)
-    return 0 if diagnosis.at_equilibrium or by_hand else CHECK_FAILED
+    answer({"run": str(folder.path), **summary, **seconds}, lines, as_json=as_json, quiet=quiet)
+    return 0 if (diagnosis.at_equilibrium and not broken) or settings.steps_by_hand else CHECK_FAILED
 
 
 def noise_line(draws, folder: RunFolder) -> str:
@@ -89,8 +134,7 @@ def noise_line(draws, folder: RunFolder) -> str:
     )
 
 
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+def _word(path: Path) -> str:
+    """The path as a shell takes it, relative to the current folder where it lies in it."""
+    here = Path.cwd()
+    return shlex.quote(show(path.relative_to(here) if path.is_relative_to(here) else path))

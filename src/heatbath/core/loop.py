@@ -76,6 +76,7 @@ def _member(item: Any) -> tuple[Any, Any]:
     return (item.stacked, eqx.if_array(0)) if isinstance(item, PerReplica) else (item, None)
 
 
+@eqx.filter_jit
 def initial_positions(task: Task) -> Any:
     """Drawn from `System.init`, one a replica."""
     keys = jax.vmap(lambda r: jax.random.fold_in(_init_key(task), r))(task.numbers())

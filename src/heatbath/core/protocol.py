@@ -64,6 +64,11 @@ class Linear(_Ramp):
 class Geometric(_Ramp):
     """Every number moves by equal factors; start and end of each must be positive (or equal)."""
 
+    def __check_init__(self):
+        for a, b in zip(jax.tree.leaves(self.start), jax.tree.leaves(self.end), strict=True):
+            if not isinstance(a, jax.core.Tracer) and not bool(jnp.all((a == b) | ((a > 0) & (b > 0)))):
+                raise ValueError(f"a geometric ramp from {a} to {b}: both must be positive")
+
     def __call__(self, step: Array, replica: Array) -> Control:
         s = self._fraction(step)
 

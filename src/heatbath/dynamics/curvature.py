@@ -15,6 +15,9 @@ from heatbath.dynamics.hamiltonian import HMC
 from heatbath.dynamics.metric import Dense, covariance_factor
 
 
+FORGET = 0.7
+
+
 class CurvatureState(eqx.Module):
     inner: Any
     log_step: Array
@@ -27,8 +30,9 @@ class CurvatureWarmUp(Dynamics[CurvatureState]):
     """Hybrid Monte Carlo (``length`` leapfrogs, the rest of the position by Gibbs) that learns its metric.
 
     The system must have ``curvature(position, couplings)``, the Gauss-Newton precision of its moved part.
-    Every ``every`` steps it enters a running mean whose memory ``forget`` shortens (0.7: about the last
-    three), for one point is not enough and the control moves; the metric is its inverse. The step size
+    Every ``every`` steps it enters a running mean, for one point is not enough; before step ``settled``,
+    while the control still moves, its memory is short (about the last three). The metric is its inverse.
+    The longer the mean, the smaller the energy errors of an unadjusted dynamics with it. The step size
     follows the acceptance (Robbins and Monro), aiming at ``acceptance``. Each replica learns its own: the
     modes of a network are copies of each other with the units permuted. `factors` is what to freeze.
     """
@@ -36,7 +40,7 @@ class CurvatureWarmUp(Dynamics[CurvatureState]):
     start_step: Array = eqx.field(converter=numeric, default=0.2)
     length: Array = eqx.field(converter=integer, default=8)
     every: Array = eqx.field(converter=integer, default=5)
-    forget: Array = eqx.field(converter=numeric, default=0.9)
+    settled: Array = eqx.field(converter=integer, default=0)
     acceptance: Array = eqx.field(converter=numeric, default=0.8)
 
     def _method(self, log_step: Array, factor: Array) -> Gibbs:
@@ -57,11 +61,11 @@ class CurvatureWarmUp(Dynamics[CurvatureState]):
         log_step = state.log_step + 0.1 * (flow.info["acceptance"] - self.acceptance)
         state = CurvatureState(inner, log_step, state.curvature, state.weight, state.factor)
         due = (draw.step + 1) % self.every == 0
-        state = jax.lax.cond(due, lambda s: self._learn(system, s, control), lambda s: s, state)
+        state = jax.lax.cond(due, lambda s: self._learn(system, s, control, draw), lambda s: s, state)
         return state, flow
 
-    def _learn(self, system: Any, state: CurvatureState, control: Control) -> CurvatureState:
-        weight = self.forget * state.weight + 1
+    def _learn(self, system: Any, state: CurvatureState, control: Control, draw: Draw) -> CurvatureState:
+        weight = jnp.where(draw.step < self.settled, FORGET, 1.0) * state.weight + 1
         new = numeric(system.curvature(state.inner.position, control.couplings))
         curvature = state.curvature + (new - state.curvature) / weight
         factor = covariance_factor(curvature)

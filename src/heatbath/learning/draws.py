@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heatbath.errors import Refused
+from heatbath.errors import Refused, Stopped
 from heatbath.learning.problem import Standardisation
-from heatbath.learning.settings import Settings
+from heatbath.learning.settings import Settings, check_config
 from heatbath.store import RunFolder
 
 ACTIVATIONS = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
@@ -35,8 +35,11 @@ class Draws:
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """Noiseless outputs (replicas, saves, n, outputs), standardised, at ``inputs`` (n, features) in the
-        units of the table."""
-        x = self.standardisation.inputs(np.asarray(inputs)).astype(np.float32)
+        units of the table. Not finite where an input is too far from the training rows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._outputs(self.standardisation.inputs(np.asarray(inputs)).astype(np.float32))
+
+    def _outputs(self, x: np.ndarray) -> np.ndarray:
         replicas, saves = self.shape
         widest = max(layer["w"].shape[-1] for layer in self.weights)
         rows = max(1, CHUNK // (replicas * saves * widest))
@@ -64,9 +67,18 @@ class Draws:
 
 
 def read_draws(folder: RunFolder) -> Draws:
-    """All stored samples of the sampling phase. Raises `Refused` where there are none yet."""
-    if folder.config.get("task") != "regression":
-        raise Refused(f"{folder.path} is a run of another model: it was not made by `heatbath learn`")
+    """All stored samples of the sampling phase, without the replicas that broke on the way.
+
+    Raises `Refused` where there are none yet and `Stopped` where every replica broke.
+    """
+    check_config(folder.config)
+    data, scales = folder.config["data"], folder.config.get("standardisation", {})
+    standardisation = Standardisation.from_config(scales)
+    if [len(data["inputs"]), len(data["targets"])] != [
+        len(standardisation.input_mean),
+        len(standardisation.target_mean),
+    ]:
+        raise Refused("config.toml: [standardisation] is not of as many columns as [data] names")
     if not folder.entries("sample"):
         raise Refused(f"{folder.path} has no samples yet: continue it with `heatbath resume {folder.path}`")
     settings = Settings.from_config(folder.config)
@@ -74,12 +86,18 @@ def read_draws(folder: RunFolder) -> Draws:
     names = [f"sample/weights/{i}/{k}" for i in range(layers) for k in "bw"]
     names += ["sample/log_noise", "sample/log_precision"]
     found = {re.sub("^sample/", "", k): np.moveaxis(v, 0, 1) for k, v in folder.read("sample", names).items()}
-    alive = np.isfinite(found["log_noise"]).all(axis=(1, 2))
-    found = {k: v[: settings.replicas][alive[: settings.replicas]] for k, v in found.items()}
+    found = {k: v[: settings.replicas] for k, v in found.items()}
+    moving = np.any(
+        [np.any(v[:, -1:] != v[:, -2:-1], axis=tuple(range(1, v.ndim))) for v in found.values()], 0
+    )
+    if found["log_noise"].shape[1] > 1:  # one that broke was frozen at its last good state
+        found = {k: v[moving] for k, v in found.items()}
+    if not len(found["log_noise"]):
+        raise Stopped(f"all replicas of {folder.path} diverged: learn again with a smaller step_size")
     return Draws(
         tuple({k: found[f"weights/{i}/{k}"] for k in "bw"} for i in range(layers)),
         np.exp(-found["log_noise"] / 2),
         np.exp(-found["log_precision"] / 2),
         settings.activation,
-        Standardisation.from_config(folder.config["standardisation"]),
+        standardisation,
     )

@@ -1,6 +1,5 @@
 """Sampling a Bayesian network: anneal from the prior, freeze the metric, sample at equilibrium."""
 
-import json
 import platform
 import time
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from heatbath.core import (
     Constant,
     Control,
     Geometric,
-    Observer,
     PerReplica,
     Progress,
     Record,
@@ -24,6 +22,7 @@ from heatbath.core import (
     Sink,
     Snapshot,
     from_arrays,
+    numeric,
     run_key,
     simulate,
     to_arrays,
@@ -145,17 +144,17 @@ def fit(folder: RunFolder, *, progress: bool = True) -> Cost:
 
 
 def anneal(posterior: RegressionNetwork, settings: Settings, sink: Sink | None, progress: bool) -> Run:
-    """Warm-up: the coupling to the data rises from 0.001 to 1 in the first half, by equal factors; the
+    """Warm-up: the coupling to the data rises from 0.001 to 1 in the first quarter, by equal factors; the
     metric and the step size of each replica are learned along the way."""
-    start = Control(1.0, {"likelihood": START_COUPLING})
+    start, moves = Control(1.0, {"likelihood": START_COUPLING}), max(1, settings.anneal // 4)
     return simulate(
         posterior,
-        CurvatureWarmUp(),
-        Geometric(start, POSTERIOR, max(1, settings.anneal // 2)),
+        CurvatureWarmUp(settled=moves),
+        Geometric(start, POSTERIOR, moves),
         key=jax.random.fold_in(run_key(settings.seed), 0),
         replicas=settings.replicas,
         steps=settings.anneal,
-        observers={"thermometer": thermometer()},
+        observers={"thermometer": THERMOMETER},
         sink=sink,
         progress=Progress("annealing") if progress else False,
     )
@@ -179,7 +178,7 @@ def sample(
     """Sampling at equilibrium with the frozen metrics."""
 
     def member(factor):
-        inner = MicrocanonicalLangevin(settings.step_size, settings.decoherence_length, Dense(factor))
+        inner = MicrocanonicalLangevin(settings.step_size, settings.decoherence_length, metric=Dense(factor))
         return Gibbs(inner, settings.gibbs_every)
 
     template = jax.vmap(lambda k: posterior.init(k, POSTERIOR))(jax.random.split(run_key(0), settings.replicas))
@@ -191,31 +190,31 @@ def sample(
         replicas=settings.replicas,
         steps=settings.steps,
         every=settings.every,
-        observers={"sample": samples(), "thermometer": thermometer()},
+        observers={"sample": SAMPLES, "thermometer": THERMOMETER},
         positions=from_arrays({"position": template}, tuned)["position"],
         sink=sink,
         progress=Progress("sampling") if progress else False,
     )
 
 
-def samples() -> Observer:
+def _position(seen: Snapshot, _: Any) -> Any:
     """Weights and hyperparameters, as sampled."""
-    return Record(lambda seen, _: seen.position)
+    return seen.position
 
 
-def thermometer() -> Observer:
-    """Configurational temperature: the mean of x dU/dx over the weights (virial theorem), and the coupling."""
+def _thermometer(seen: Snapshot, _: Any) -> dict[str, jax.Array]:
+    """Configurational temperature, the mean of x dU/dx over the weights (virial theorem), and the coupling."""
+    weights, gradient = seen.position["weights"], seen.gradient
+    products = jax.tree.map(lambda w, g: jnp.sum(numeric(w) * g), weights, gradient)
+    count = sum(w.size for w in jax.tree.leaves(weights))
+    return {
+        "configurational": sum(jax.tree.leaves(products)) / count,
+        "likelihood": seen.control.couplings["likelihood"],
+    }
 
-    def look(seen: Snapshot, _: Any) -> dict[str, jax.Array]:
-        weights, gradient = seen.position["weights"], seen.gradient
-        products = jax.tree.map(lambda w, g: jnp.sum((w * g).astype(float)), weights, gradient)
-        count = sum(w.size for w in jax.tree.leaves(weights))
-        return {
-            "configurational": sum(jax.tree.leaves(products)) / count,
-            "likelihood": seen.control.couplings["likelihood"],
-        }
 
-    return Record(look)
+THERMOMETER = Record(_thermometer)
+SAMPLES = Record(_position)
 
 
 def affordable_steps(problem: Problem, settings: Settings, budget: float, began: float) -> Settings:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp, ndtri
 
+from heatbath.errors import Refused
 from heatbath.learning.draws import Draws
 
 MOST_DRAWS = 4_000
@@ -28,9 +29,17 @@ class Prediction:
 
 
 def predict(draws: Draws, inputs: np.ndarray) -> Prediction:
-    """Predictive distribution at ``inputs`` (n, features), from at most 4,000 draws."""
+    """Predictive distribution at ``inputs`` (n, features), from at most 4,000 draws.
+
+    Raises `Refused` for a row so far from the training rows that single precision cannot hold it.
+    """
     parts = [_predict(*part, draws) for part in _chunks(draws, inputs)]
-    return Prediction(**{k: np.concatenate([vars(p)[k] for p in parts]) for k in vars(parts[0])})
+    found = {k: np.concatenate([vars(p)[k] for p in parts]) for k in vars(parts[0])}
+    broken = ~np.isfinite(np.stack(list(found.values()))).all(axis=(0, 2))
+    if broken.any():
+        row = int(np.argmax(broken)) + 1
+        raise Refused(f"row {row} under the header cannot be predicted: it is too far from all training rows")
+    return Prediction(**found)
 
 
 def log_likelihood(draws: Draws, inputs: np.ndarray, targets: np.ndarray) -> float:
@@ -70,6 +79,7 @@ def _chunks(draws: Draws, inputs: np.ndarray):
         yield outputs.reshape(-1, *outputs.shape[2:]).astype(np.float64), noise
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _predict(outputs: np.ndarray, noise: np.ndarray, draws: Draws) -> Prediction:
     scale, shift = draws.standardisation.target_scale, draws.standardisation.target_mean
     model, bath = outputs.std(axis=0), np.sqrt((noise**2).mean(axis=0))

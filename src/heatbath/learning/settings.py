@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from heatbath.data.text import listed, nearest, quoted
 from heatbath.errors import Refused
 
 LIMIT = 2**32
+SMALLEST, LARGEST = 1e-30, 1e30  # what single precision bears with room to spare
 
 
 @dataclass(frozen=True)
@@ -17,40 +19,54 @@ class Settings:
     standardised units. ``anneal``: steps of annealing and warm-up. ``steps``: steps of sampling.
     ``every``: steps between stored samples. ``step_size`` and ``decoherence_length``: of the microcanonical
     Langevin dynamics, in whitened units. ``gibbs_every``: steps between draws of the precisions.
+    ``steps_by_hand``: whether ``steps`` was given by a person, who then judges the result.
     """
 
     hidden: tuple[int, ...] = (16,)
     activation: str = "tanh"
     weight_prior: tuple[float, float] = (0.5, 0.005)
-    noise_prior: tuple[float, float] = (0.5, 0.005)
+    noise_prior: tuple[float, float] = (0.5, 5e-5)
     replicas: int = 16
     seed: int = 0
     anneal: int = 300
-    steps: int = 20_000
+    steps: int = 12_000
     every: int = 20
     step_size: float = 0.8
-    decoherence_length: float = 40.0
-    gibbs_every: int = 20
+    decoherence_length: float = 120.0
+    gibbs_every: int = 10
+    steps_by_hand: bool = False
 
     def __post_init__(self):
-        if not self.hidden or any(not 1 <= h <= 10_000 for h in self.hidden):
-            raise Refused(f"hidden is {list(self.hidden)}: give the units of each layer, 1 to 10000, like 16,16")
+        if not self.hidden or not all(_whole(h) and 1 <= h <= 10_000 for h in self.hidden):
+            raise Refused(
+                f"hidden is {list(self.hidden)}: give the units of each layer, 1 to 10000, like 16,16"
+            )
         if self.activation not in ("tanh", "relu"):
-            raise Refused(f"activation {self.activation!r} is unknown: choose tanh or relu")
+            raise Refused(f"activation {_shown(self.activation)} is unknown: choose tanh or relu")
         for name in ("replicas", "anneal", "steps", "every", "gibbs_every"):
             value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value < LIMIT:
-                raise Refused(f"{name} is {value}: give a whole number from 1 to {LIMIT - 1}")
+            if not _whole(value) or not 1 <= value < LIMIT:
+                raise Refused(f"{name} is {_shown(value)}: give a whole number from 1 to {LIMIT - 1}")
         if self.replicas > 100_000:
             raise Refused(f"replicas is {self.replicas}: give at most 100000")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < LIMIT:
-            raise Refused(f"seed is {self.seed}: give a whole number from 0 to {LIMIT - 1}")
+        if self.every > self.steps:
+            raise Refused(f"every is {self.every}, more than the {self.steps} steps: no sample would be kept")
+        if not _whole(self.seed) or not 0 <= self.seed < LIMIT:
+            raise Refused(f"seed is {_shown(self.seed)}: give a whole number from 0 to {LIMIT - 1}")
+        if not isinstance(self.steps_by_hand, bool):
+            raise Refused(f"steps_by_hand is {_shown(self.steps_by_hand)}: give true or false")
         numbers = {"step_size": self.step_size, "decoherence_length": self.decoherence_length}
         for name in ("weight_prior", "noise_prior"):
-            numbers |= {f"{name} shape": getattr(self, name)[0], f"{name} rate": getattr(self, name)[1]}
+            pair = getattr(self, name)
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise Refused(f"{name} is {_shown(pair)}: give shape and rate, like [0.5, 0.005]")
+            numbers |= {f"{name} shape": pair[0], f"{name} rate": pair[1]}
         for name, value in numbers.items():
-            if not 0 < value < float("inf"):
-                raise Refused(f"{name} is {value}: it must be positive")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not SMALLEST <= value <= LARGEST:
+                raise Refused(
+                    f"{name} is {_shown(value)}: give a positive number, {SMALLEST:g} to {LARGEST:g}"
+                )
 
     def to_config(self) -> dict[str, dict[str, Any]]:
         """Nested as in config.toml."""
@@ -62,14 +78,56 @@ class Settings:
         """Raises `Refused` for unknown keys, naming the nearest, and for values of the wrong type."""
         found: dict[str, Any] = {}
         for table, keys in _TABLES.items():
-            for key, value in config.get(table, {}).items():
-                if key not in keys:
-                    raise Refused(f"config.toml: unknown key [{table}] {key}; known: {', '.join(keys)}")
+            for key, value in _table(config, table, keys).items():
                 found[key] = tuple(value) if isinstance(value, list) else value
         try:
             return replace(Settings(), **found)
-        except TypeError as error:
-            raise Refused(f"config.toml: a value has the wrong type: {error}") from error
+        except Refused as error:
+            raise Refused(f"config.toml: {error}") from error
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Raises `Refused` unless ``config``, read from config.toml, describes a run of ``heatbath learn``.
+
+    The settings and the standardisation are checked where they are read.
+    """
+    if config.get("task") != "regression":
+        raise Refused("config.toml is that of another model: it was not made by `heatbath learn`")
+    _known(config, "", ("format", "task", "data", *_TABLES, "standardisation"))
+    data = _table(config, "data", tuple(_DATA))
+    for key, kind in _DATA.items():
+        value = data.get(key)
+        names = isinstance(value, list) and value and all(isinstance(item, str) for item in value)
+        if not (names if kind is list else type(value) is kind):
+            raise Refused(f"config.toml: [data] {key} is {_shown(value)}: give {_GIVE[kind]}")
+
+
+def _table(config: Mapping[str, Any], table: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
+    found = config.get(table, {})
+    if not isinstance(found, Mapping):
+        raise Refused(f"config.toml: {table} is {_shown(found)}: it must be a table, [{table}]")
+    _known(found, f"[{table}] ", keys)
+    return found
+
+
+def _known(found: Mapping[str, Any], where: str, keys: tuple[str, ...]) -> None:
+    for key in found:
+        if key not in keys:
+            near = nearest(key, keys)
+            advice = f"did you mean {near[0]}?" if near else f"known: {listed(keys)}"
+            raise Refused(f"config.toml: unknown key {where}{quoted(key)}; {advice}")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    return quoted(value, 60) if isinstance(value, str) else f"{value!s:.60}"
+
+
+_DATA = {"name": str, "source": str, "sha256": str, "rows": int, "inputs": list, "targets": list}
+_GIVE = {str: "a text", int: "a whole number", list: "a list of names"}
 
 
 _TABLES = {
@@ -84,5 +142,6 @@ _TABLES = {
         "step_size",
         "decoherence_length",
         "gibbs_every",
+        "steps_by_hand",
     ),
 }

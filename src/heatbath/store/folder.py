@@ -26,6 +26,7 @@ from heatbath.store.files import (
 )
 from heatbath.store.journal import TUNED, Entry, Journal, Tuned
 from heatbath.store.layout import (
+    check_free,
     check_parts,
     config_text,
     environment_text,
@@ -72,7 +73,8 @@ class RunFolder:
     ) -> Self:
         """A new folder, locked and open for writing; it appears complete, in one move, or not at all.
 
-        `data`: what the run learns from, kept in data.npz so that the folder needs nothing else. Raises Refused if `path` exists, cannot be made, or the values cannot be stored.
+        `data`: what the run learns from, kept in data.npz so that the folder needs nothing else. Raises
+        Refused if `path` exists, cannot be made, or the values cannot be stored.
         """
         target = Path(path).absolute()
         files = {
@@ -83,12 +85,7 @@ class RunFolder:
         if data is not None:
             files[DATA] = bytes(npz.pack(data))
         try:
-            if len(os.fsencode(target.name)) > 200:
-                raise Refused(f"the name {show(target)} is too long: choose another --out, at most 200 bytes")
-            if os.path.lexists(target):
-                run = (target / "config.toml").is_file()
-                resume = f", or `heatbath resume {show(target)}`" if run else ""
-                raise Refused(f"{show(target)} exists already: choose another --out{resume}")
+            check_free(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             build = target.with_name(f".{target.name}.{os.getpid()}")
             remove_stale(target)
@@ -191,6 +188,21 @@ class RunFolder:
     def data(self) -> dict[str, np.ndarray]:
         """What was stored as `data` at the start. Raises Stopped if it is missing or damaged."""
         return npz.load(self.path / DATA)
+
+    def reopen(self, phase: str) -> None:
+        """Before a finished run gets more steps: take back the last block of `phase` if the run's end cut it
+        short, so that it is made again in full and the blocks are those of a run that was longer from the
+        start. A single block is always taken back."""
+        self._check_writable()
+        lines, entries = self._journal.lines, self.entries(phase)
+        if not entries or lines[-1] != entries[-1]:
+            return
+        full = len(entries) > 1 and entries[-1].steps - entries[-2].steps >= entries[0].steps
+        if not full:
+            with stopping(self.path):
+                self._journal.cut(len(lines) - 1)
+                self._intact.clear()
+                self._clear()
 
     def save_tuned(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Freeze the dynamics. Saving the same arrays again is fine; others are Refused."""

@@ -1,5 +1,6 @@
 """What a run folder is made of: its parts, its two text files, its lock, its free names."""
 
+import difflib
 import fcntl
 import json
 import os
@@ -16,7 +17,7 @@ from heatbath.store.files import open_plain, show
 from heatbath.store.toml import write_toml
 
 FORMAT = 1
-_LARGEST_TEXT = 1 << 24
+LARGEST_TEXT = 1 << 24
 _PARTS = {  # name in the folder: (is it a folder, must it be there)
     "config.toml": (False, True),
     "environment.json": (False, True),
@@ -66,7 +67,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.toml. Raises Refused if it is unreadable or of a newer format."""
     path = folder / "config.toml"
     try:
-        with open_plain(path, _LARGEST_TEXT) as file:
+        with open_plain(path, LARGEST_TEXT) as file:
             config = tomllib.loads(file.read().decode())
     except (OSError, ValueError, RecursionError) as error:
         raise Refused(
@@ -86,7 +87,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
     """environment.json. Raises Refused if it is unreadable."""
     path = folder / "environment.json"
     try:
-        with open_plain(path, _LARGEST_TEXT) as file:
+        with open_plain(path, LARGEST_TEXT) as file:
             environment = json.loads(file.read())
         if not isinstance(environment, dict):
             raise ValueError("not an object")
@@ -98,7 +99,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
 def check_parts(folder: Path, write: bool) -> None:
     """Raises Refused unless all parts are there and none is a link (for writing: nor a hard link)."""
     if not os.path.isdir(folder):
-        raise Refused(f"no run at {show(folder)}: `heatbath ls` lists the runs")
+        raise Refused(f"no run at {show(folder)}: {_near(folder)}")
     for name, (is_folder, required) in _PARTS.items():
         path = folder / name
         try:
@@ -115,6 +116,34 @@ def check_parts(folder: Path, write: bool) -> None:
             )
         if write and not is_folder and info.st_nlink > 1:
             raise Refused(f"{show(path)} has a second name (hard link): replace it by a copy of its own")
+
+
+def _near(folder: Path) -> str:
+    """What to do about a folder that is not there."""
+    try:
+        there = [
+            name for name in os.listdir(folder.parent) if (folder.parent / name / "config.toml").is_file()
+        ]
+    except OSError:
+        there = []
+    near = difflib.get_close_matches(folder.name, there, 1) or sorted(there)[-1:]
+    return f"did you mean {show(near[0])}?" if near else "give the folder that `heatbath learn` made"
+
+
+def check_free(path: Path) -> None:
+    """Raises Refused unless a new folder can be made at `path`; nothing is touched."""
+    if len(os.fsencode(path.name)) > 200:
+        raise Refused(f"the name {show(path)} is too long: choose another --out, at most 200 bytes")
+    if os.path.lexists(path):
+        run = (path / "config.toml").is_file()
+        resume = f", or `heatbath resume {show(path)}`" if run else ""
+        raise Refused(f"{show(path)} exists already: choose another --out{resume}")
+    above = next((parent for parent in path.absolute().parents if os.path.lexists(parent)), Path("/"))
+    why = "" if os.access(above, os.W_OK | os.X_OK) else "read-only"
+    if not above.is_dir():
+        why = "a file exists"
+    if why:
+        raise Refused(f"cannot make the folder {show(path)}: {why}, {show(above)}; choose another --out")
 
 
 def lock_config(config: Path) -> int:

@@ -11,7 +11,7 @@ from jax import Array
 from jax.scipy.special import gammaln
 
 from heatbath.core import Conditional, Control, numeric
-from heatbath.core.numeric import float_dtype, ravel, unravel, widen
+from heatbath.core.numeric import float_dtype, ravel, size, unravel, widen
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 LOG_2PI = float(np.log(2 * np.pi))
@@ -27,12 +27,9 @@ class GammaPrior(eqx.Module):
         normal = self.shape * jnp.log(self.rate) - gammaln(self.shape)
         return normal + self.shape * log_precision - self.rate * jnp.exp(log_precision)
 
-    def draw(self, key: Array, count: Array, squares: Array, temperature: Array) -> Array:
-        """ln tau from exp(-U/T), given ``squares``, the sum of squares of ``count`` normals of precision
-        tau: Gamma((a + count/2)/T, (rate + squares/2)/T)."""
-        shape = (self.shape + count / 2) / temperature
-        rate = (self.rate + squares / 2) / temperature
-        return jax.random.loggamma(key, jnp.broadcast_to(shape, squares.shape)) - jnp.log(rate)
+    def conditional(self, count: Array, squares: Array) -> tuple[Array, Array]:
+        """Shape and rate given ``squares``, the sum of squares of ``count`` normals of precision tau."""
+        return self.shape + count / 2, self.rate + squares / 2
 
 
 class RegressionNetwork(Conditional):
@@ -63,7 +60,7 @@ class RegressionNetwork(Conditional):
         hidden: Sequence[int] = (16,),
         activation: str = "tanh",
         weight_prior: tuple[float, float] = (0.5, 0.005),
-        noise_prior: tuple[float, float] = (0.5, 0.005),
+        noise_prior: tuple[float, float] = (0.5, 5e-5),
         dtype: str = "float32",
     ):
         """``weight_prior``, ``noise_prior``: shape and rate of the precisions' gamma priors."""
@@ -142,19 +139,13 @@ class RegressionNetwork(Conditional):
 
     def init(self, key: Array, control: Control) -> Any:
         """Small random weights, precisions of 1."""
-        weights = []
-        for fan_in, fan_out in zip(self.widths[:-1], self.widths[1:], strict=True):
-            key, w, b = jax.random.split(key, 3)
-            scale = 0.5 * fan_in**-0.5
-            weights.append(
-                {
-                    "w": scale * jax.random.normal(w, (fan_in, fan_out), self.inputs.dtype),
-                    "b": scale * jax.random.normal(b, (fan_out,), self.inputs.dtype),
-                }
-            )
+        sizes = zip(self.widths[:-1], self.widths[1:], strict=True)
+        shapes = tuple({"b": jnp.zeros((m,)), "w": jnp.zeros((n, m))} for n, m in sizes)
+        normals = unravel(jax.random.normal(key, (size(shapes),), self.inputs.dtype), shapes)
+        weights = tuple(jax.tree.map(lambda x, n=len(y["w"]): 0.5 * n**-0.5 * x, y) for y in normals)
         groups = jnp.zeros(self.groups, self.inputs.dtype)
         return {
-            "weights": tuple(weights),
+            "weights": weights,
             "log_precision": groups,
             "log_noise": jnp.zeros(self.widths[-1], self.inputs.dtype),
         }
@@ -167,16 +158,17 @@ class RegressionNetwork(Conditional):
         return {"weights": moved, **drawn}
 
     def draw(self, key: Array, moved: Any, control: Control) -> Any:
-        """All precisions given the weights: gamma distributions."""
-        prior, noise = jax.random.split(key)
-        squares, counts, _ = self._groups(moved)
+        """All precisions given the weights. At temperature T a gamma of shape a and rate b, raised to 1/T in
+        the coordinate ln tau, is the gamma of shape a/T and rate b/T."""
         coupling = control.couplings.get("likelihood", 1.0)
-        errors = coupling * self.squared_errors(moved)
-        temperature, dtype = control.temperature, self.inputs.dtype
-        return {
-            "log_precision": self.weight_prior.draw(prior, counts, squares, temperature).astype(dtype),
-            "log_noise": self.noise_prior.draw(noise, coupling * self.n_items, errors, temperature).astype(dtype),
-        }
+        squares, counts, _ = self._groups(moved)
+        errors = self.squared_errors(moved)
+        weights = self.weight_prior.conditional(counts, squares)
+        items = jnp.broadcast_to(coupling * self.n_items, errors.shape)
+        noise = self.noise_prior.conditional(items, coupling * errors)
+        shape, rate = (jnp.concatenate(both) / control.temperature for both in zip(weights, noise, strict=True))
+        drawn = (jax.random.loggamma(key, shape) - jnp.log(rate)).astype(self.inputs.dtype)
+        return {"log_precision": drawn[: self.groups], "log_noise": drawn[self.groups :]}
 
     def curvature(self, position: Any, couplings: Mapping[str, Any]) -> Array:
         """Gauss-Newton precision of the weights, shape (d, d): J^T J times the noise precisions, plus the

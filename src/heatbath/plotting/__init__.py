@@ -1,0 +1,21 @@
+"""Figures from arrays: matplotlib's object-oriented API, no pyplot, no run folders. No JAX."""
+
+from heatbath.plotting.books import first_law, work_and_heat
+from heatbath.plotting.posterior import convergence, hyperparameters, parity
+from heatbath.plotting.style import Trace, label, png, replica_mean, svg
+from heatbath.plotting.traces import energy_trace, temperature_trace
+
+__all__ = [
+    "Trace",
+    "convergence",
+    "energy_trace",
+    "first_law",
+    "hyperparameters",
+    "label",
+    "parity",
+    "png",
+    "replica_mean",
+    "svg",
+    "temperature_trace",
+    "work_and_heat",
+]

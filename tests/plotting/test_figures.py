@@ -1,0 +1,108 @@
+"""Every figure from synthetic arrays; equal bytes; hostile names; matplotlib's own settings stay."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from heatbath import plotting
+from heatbath.plotting import Trace
+from heatbath.plotting.style import span
+
+HOSTILE = '<script>alert("1")</script> --> $x_{ $\n\x00 &amp; 温度'
+
+
+def trace(replicas: int = 5, saves: int = 40, title: str = "sampling", seed: int = 0) -> Trace:
+    values = np.random.default_rng(seed).normal(1, 0.1, (saves, replicas))
+    return Trace(title, np.arange(1, saves + 1) * 10, values)
+
+
+def energy(replicas: int = 5) -> Figure:
+    coupling = np.geomspace(1e-3, 1, 40)[:, None] * np.ones(replicas)
+    phases = [trace(replicas, title="annealing"), trace(replicas, seed=1)]
+    return plotting.energy_trace(phases, [coupling, np.ones_like(coupling)], (0.9, 1.1), 200)
+
+
+def temperature() -> Figure:
+    still = trace()._replace(values=np.zeros((40, 5)))
+    bath = [np.ones((40, 5)), np.full((40, 5), 2.0)]
+    return plotting.temperature_trace([trace(), still], [trace(), trace(seed=1)], bath, 10)
+
+
+def work_and_heat() -> Figure:
+    return plotting.work_and_heat(trace(title="work"), trace(title="heat"), 200)
+
+
+def first_law() -> Figure:
+    residual = trace()._replace(values=np.eye(40, 5) * 1e-13)
+    return plotting.first_law(residual, np.full(40, 1e-12), trace(title="shadow work"))
+
+
+def parity(name: str = "y") -> Figure:
+    mean = np.random.default_rng(2).normal(size=(30, 2))
+    return plotting.parity([name, "b"], mean + 0.1, mean, mean - 1, mean + 1)
+
+
+def hyperparameters(name: str = "noise") -> Figure:
+    draws = np.exp(np.random.default_rng(3).normal(size=(4, 50)))
+    return plotting.hyperparameters([(plotting.label(name), draws)], [("layer 1 biases", draws)])
+
+
+def convergence() -> Figure:
+    rhat = np.array([[1.0, 1.01], [1.2, np.nan], [np.inf, 1.03]])
+    return plotting.convergence(rhat, np.full((3, 2), 50.0), 1.05, 100)
+
+
+FIGURES = [energy, temperature, work_and_heat, first_law, parity, hyperparameters, convergence]
+
+
+@pytest.mark.parametrize("make", FIGURES, ids=lambda make: make.__name__)
+def test_a_figure_is_well_formed_svg_and_repeats_its_bytes(make):
+    text = plotting.svg(make(), "one")
+    assert ET.fromstring(text).tag.endswith("svg")
+    assert text == plotting.svg(make(), "one")
+    ids = re.findall(r'\bid="([^"]*)"', text)
+    assert len(ids) == len(set(ids))
+    assert all(name.startswith("one-") for name in ids)
+    used = set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', text))
+    assert {a or b for a, b in used} <= set(ids)
+
+
+def test_png_repeats_its_bytes():
+    assert plotting.png(work_and_heat()) == plotting.png(work_and_heat())
+
+
+@pytest.mark.parametrize("make", [parity, hyperparameters])
+def test_a_hostile_name_is_text_and_nothing_else(make):
+    text = plotting.svg(make(HOSTILE), "x")
+    ET.fromstring(text)
+    assert "<script" not in text
+
+
+def test_a_label_is_one_short_line_without_mathematics():
+    assert plotting.label("a$b\nc") == r"a\$b c"
+    assert len(plotting.label("x" * 100)) == 28
+
+
+def test_the_size_does_not_grow_with_the_replicas():
+    assert len(plotting.svg(energy(400), "x")) < 600_000
+
+
+def test_a_replica_that_is_not_finite_is_left_out_of_the_mean():
+    values = np.array([[1.0, 3.0, np.nan], [np.inf, 5.0, 7.0], [np.nan, np.nan, np.nan]])
+    np.testing.assert_equal(plotting.replica_mean(values), [2.0, 6.0, np.nan])
+
+
+def test_limits_of_constant_and_of_empty_values():
+    assert span(np.ones(3)) == (0.5, 1.5)
+    low, high = span(np.array([np.nan]))
+    assert low < high
+
+
+def test_the_settings_of_matplotlib_stay():
+    before = dict(matplotlib.rcParams)
+    plotting.svg(work_and_heat(), "x")
+    assert dict(matplotlib.rcParams) == before
