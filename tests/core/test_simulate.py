@@ -2,6 +2,7 @@
 
 import sys
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ from heatbath.core import (
     Record,
     simulate,
 )
-from heatbath.dynamics import MALA, HMC, Langevin, OverdampedLangevin, ReplicaExchange
+from heatbath.dynamics import HMC, MALA, Langevin, OverdampedLangevin, ReplicaExchange
 from heatbath.errors import Refused
 from heatbath.systems import DoubleWell, HarmonicTrap
 
@@ -51,7 +52,7 @@ def test_by_hand_equals_the_runner():
     x0 = jnp.asarray([[0.3, -0.1], [0.5, 0.2]])
     got = run(dynamics, replicas=2, steps=steps, positions=x0)
     key = jax.random.fold_in(jax.random.key(1), 1)  # of replica 1
-    step = jax.jit(dynamics.step)
+    step = eqx.filter_jit(dynamics.step)
     state = dynamics.init(TRAP, x0[1], REST, Draw(key, jnp.asarray(0)))
     for t in range(steps):
         state, _ = step(TRAP, state, REST, Draw(key, jnp.asarray(t)))
@@ -146,9 +147,11 @@ def test_step_sizes_must_be_positive():
 def test_the_ledger_needs_x64():
     jax.config.update("jax_enable_x64", False)
     try:
+        trap, rest = HarmonicTrap(2, "float32"), Control(1.0, {"stiffness": 1.0, "centre": 0.0})
+        arguments = {"key": 1, "replicas": 3, "steps": 12, "progress": False}
         with pytest.raises(Refused, match="jax_enable_x64"):
-            run()
-        got = run(ledger="off")
+            simulate(trap, Langevin(0.3), Constant(rest), **arguments)
+        got = simulate(trap, Langevin(0.3), Constant(rest), ledger="off", **arguments)
         assert got.ledger is None
         assert got.records["position"].dtype == np.float32
     finally:

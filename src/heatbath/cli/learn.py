@@ -76,8 +76,8 @@ def command(
     """Learn the target column(s) of DATA from all its other columns.
 
     DATA is a CSV file of numbers with a header, or robot-arm, the shipped data set (./robot-arm is a file
-    of that name). A Bayesian neural network is sampled: annealed from its prior, then at equilibrium, with its
-    hyperparameters. The run folder then holds all that `heatbath predict` and `heatbath report` need.
+    of that name). A Bayesian neural network is sampled: annealed from its prior, then at equilibrium, with
+    its hyperparameters. The run folder then holds all that `heatbath predict` and `heatbath report` need.
     """
     began = time.perf_counter()
     if steps is not None and budget is not None:
@@ -103,7 +103,6 @@ def command(
     check_free(path)
     from heatbath.cli import sampling
 
-    sampling.prepare()
     if budget is not None:
         settings = sampling.within(budget, problem, settings, began, quiet)
     return sampling.begin(path, problem, settings, as_json=as_json, quiet=quiet)

@@ -33,7 +33,6 @@ def command(config: Path, out: Path | None, as_json: bool, quiet: bool) -> int:
     problem = data_of(config, values)
     from heatbath.cli import sampling
 
-    sampling.prepare()
     return sampling.begin(path, problem, settings, as_json=as_json, quiet=quiet)
 
 

@@ -33,9 +33,10 @@ def prepare() -> None:
 
 
 def within(budget: float, problem: Problem, settings: Settings, began: float, quiet: bool) -> Settings:
+    check_memory(problem, settings)
+    prepare()
     from heatbath.learning.fit import affordable_steps
 
-    check_memory(problem, settings)
     if not quiet:
         print(f"timing a pilot to spend {budget:g} s well ...", file=sys.stderr)
     return affordable_steps(problem, settings, budget, began)
@@ -49,16 +50,17 @@ def check_memory(problem: Problem, settings: Settings) -> None:
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise Refused(
-            f"{settings.replicas} replicas of a network of {weights} weights need about {needed >> 30} GiB "
-            f"of memory, there are {there >> 30}: give fewer --hidden units, fewer --replicas or fewer columns"
+            f"{settings.replicas} replicas of a network of {weights} weights need about {needed >> 30} GiB, "
+            f"there are {there >> 30}: give fewer --hidden units, fewer --replicas or fewer columns"
         )
 
 
 def begin(path: Path, problem: Problem, settings: Settings, *, as_json: bool, quiet: bool) -> int:
     """A new run, carried to its end. Nothing is left of it where it is refused at the start."""
+    check_memory(problem, settings)
+    prepare()
     from heatbath.learning.fit import create
 
-    check_memory(problem, settings)
     with create(path, problem, settings) as folder, resumable(folder):
         try:
             return complete(folder, as_json=as_json, quiet=quiet)

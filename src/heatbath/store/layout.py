@@ -126,8 +126,10 @@ def _near(folder: Path) -> str:
         ]
     except OSError:
         there = []
-    near = difflib.get_close_matches(folder.name, there, 1) or sorted(there)[-1:]
-    return f"did you mean {show(near[0])}?" if near else "give the folder that `heatbath learn` made"
+    near = difflib.get_close_matches(folder.name, there, 1)
+    if near:
+        return f"did you mean {show(near[0])}?"
+    return "give a folder that `heatbath learn` made" + (f", like {show(max(there))}" if there else "")
 
 
 def check_free(path: Path) -> None:
