@@ -40,11 +40,11 @@ import jax.numpy as jnp
 import numpy as np
 from arviz_stats.base import array_stats
 
-from heatbath.core import Constant, PerReplica, simulate
+from heatbath.core import Constant, PerReplica, Record, simulate
 from heatbath.data import SHIPPED, robot_arm
 from heatbath.dynamics import HMC, Dense, Gibbs
 from heatbath.learning.draws import Draws, read_draws
-from heatbath.learning.fit import POSTERIOR, anneal, create, fit, freeze, network, samples
+from heatbath.learning.fit import POSTERIOR, anneal, create, fit, freeze, network
 from heatbath.learning.predict import predict, scores
 from heatbath.learning.problem import Problem, regression_problem
 from heatbath.learning.settings import Settings
@@ -56,7 +56,8 @@ PUBLISHED = {
     "published: MacKay 1992, highest evidence": 0.00573,
     "published: error of the true function": 0.00504,
 }
-LEAPFROGS = 48  # of a trajectory of the adjusted run
+LEAPFROGS, STEP = 48, 0.1  # of a trajectory of the adjusted run
+SAMPLES = Record(lambda seen, _: seen.position)
 
 
 class Bench:
@@ -86,28 +87,26 @@ class Bench:
         every = 1 if self.quick else 4
         steps = gradients // settings.replicas // LEAPFROGS // every * every
         posterior = network(problem, settings)
-        warm_up = anneal(posterior, settings, None, False)
-        tuned = freeze(warm_up)
-
-        def member(factor, log_step):
-            return Gibbs(HMC(jnp.exp(log_step), LEAPFROGS, 0.2, metric=Dense(factor)))
+        warm_up = anneal(posterior, replace(settings, anneal=5 * settings.anneal), None, False)
+        factors = jnp.asarray(freeze(warm_up)["factor"])
+        methods = jax.vmap(lambda f: Gibbs(HMC(STEP, LEAPFROGS, 0.2, metric=Dense(f))))(factors)
 
         with create(self.folder / name, problem, replace(settings, steps=steps, every=every)) as folder:
             run = simulate(
                 posterior,
-                PerReplica(jax.vmap(member)(jnp.asarray(tuned["factor"]), warm_up.states.log_step)),
+                PerReplica(methods),
                 Constant(POSTERIOR),
                 key=settings.seed,
                 replicas=settings.replicas,
                 steps=steps,
                 every=every,
-                observers={"sample": samples()},
+                observers={"sample": SAMPLES},
                 positions=warm_up.position,
                 sink=folder.phase("sample"),
                 progress=False,
             )
-            print(f"{name}: {steps} trajectories, acceptance {run.means['acceptance'].mean():.2f}", file=sys.stderr)
-            return read_draws(folder)
+            accepted = run.means["acceptance"].mean()
+            return read_draws(folder), f"{steps} trajectories of each replica, {accepted:.0%} accepted"
 
 
 def main() -> None:

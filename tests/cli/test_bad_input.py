@@ -128,9 +128,10 @@ def test_places_for_a_run(made, refused, out, words):
     assert files(Path()) == before
 
 
-def test_read_only_place(tiny, refused, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+def test_read_only_places(made, refused, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # who runs this may be allowed everything
     assert "read-only" in refused(*LEARN)
+    assert "read-only" in refused("report", "made")
 
 
 @pytest.mark.parametrize(
@@ -178,12 +179,13 @@ def test_json_errors(heatbath, tiny):
         ("hidden = [4]", "hidden = [4.5]", "hidden is [4.5]"),
         ("hidden = [4]", "hidden = []", "hidden is []"),
         ("hidden = [4]", "hidden = 4", "hidden"),
-        ("weight_prior = [", "weight_prior = [1.0, ", "weight_prior is (1.0"),
+        ("weight_prior = [", "weight_prior = [1.0, ", "weight_prior is [1.0"),
         ("noise_prior = [0", "noise_prior = [-0", "noise_prior shape is -0.5"),
         ("noise_prior = ", "noise_prior = 1 #", "noise_prior is 1"),
         ("every = 20", "every = 200", "no sample would be kept"),
         ("[model]", "[modle]", "did you mean model?"),
-        ("[model]\n", "model = 3\n[prior]\n[unused]\n", "unknown key"),
+        ("[prior]", "[data.prior]", "unknown key [data] 'prior'"),
+        ("[model]\nhidden", "[model.x]\n[model]\nhidden", "unknown key [model] 'x'"),
         ('task = "regression"', 'task = "water"', "another model"),
         ('targets = ["y"]', 'targets = "y"', "[data] targets is 'y': give a list of names"),
         ("rows = 40", 'rows = "40"', "[data] rows"),
@@ -201,6 +203,12 @@ def test_configs(made, refused, old, new, words):
     assert files(Path()) == before
 
 
+def test_config_with_a_number_for_a_table(made, refused):
+    text = (made / "config.toml").read_text()
+    Path("changed.toml").write_text("prior = 3\n" + text.replace("[prior]", "[run.x]"))
+    assert "prior is 3: it must be a table" in refused("run", "changed.toml", "--out", "new")
+
+
 def test_config_files(made, refused, tiny):
     assert "No such file" in refused("run", "missing.toml")
     assert "Is a directory" in refused("run", "made")
@@ -208,6 +216,12 @@ def test_config_files(made, refused, tiny):
     Path("latin.toml").write_bytes(b'a = "\xe4"')
     assert "not TOML" in refused("run", "latin.toml")
     assert "exists already" in refused("run", "made/config.toml", "--out", "made")
+
+
+def test_config_with_other_data_than_its_folder(made, refused):
+    text = (made / "config.toml").read_text()
+    (made / "other.toml").write_text(text.replace('targets = ["y"]', 'targets = ["a"]'))
+    assert "not that of the run" in refused("run", "made/other.toml", "--out", "new")
 
 
 def test_changed_data(made, refused):

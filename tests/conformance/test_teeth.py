@@ -83,8 +83,8 @@ def test_a_missing_flip_is_seen_by_the_moments():
 
 
 def crooks_bias(with_first_step: bool, replicas=400_000) -> float:
-    """z of Bennett's identity for a breathing trap, stiffness 1 to 2 in one jump, Euler-Maruyama at 80 % of the
-    stability limit of the stiff end; a dragged trap is blind to a wrong order."""
+    """z of Bennett's identity for a breathing trap, stiffness 1 to 2 in four jumps, Euler-Maruyama at 40 % of
+    the stability limit of the stiff end; a dragged trap is blind to a wrong order."""
     trap = HarmonicTrap(1)
     soft = Control(1.0, {"stiffness": 1.0, "centre": 0.0})
     stiff = Control(1.0, {"stiffness": 2.0, "centre": 0.0})

@@ -12,7 +12,6 @@ from heatbath.dynamics import HMC, Langevin, OverdampedLangevin
 from heatbath.systems import DoubleWell, HarmonicTrap
 
 
-
 def replay(path, centres, stiffness, h):
     """Work, heat and shadow work of an overdamped path in extended precision, from the stored positions.
 
@@ -133,7 +132,8 @@ def test_first_law_residual_is_a_check_of_the_sums():
     """energy_change is a difference of two energies, the rest are sums over 3,000 steps."""
     trap = HarmonicTrap(2)
     controls = [
-        Control(t, {"stiffness": k, "centre": c}) for t, k, c in ((1.0, 1.0, 0.0), (2.0, 3.0, 1.0), (0.5, 1.5, -1.0))
+        Control(t, {"stiffness": k, "centre": c})
+        for t, k, c in ((1.0, 1.0, 0.0), (2.0, 3.0, 1.0), (0.5, 1.5, -1.0))
     ]
     run = simulate(
         trap,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from heatbath import systems
 from heatbath.core import Control, Solvable
 from heatbath.core.numeric import all_finite
-from heatbath import systems
 from heatbath.systems import DoubleWell, Funnel, GaussianMixture, HarmonicTrap
 
 EXAMPLES = {
@@ -42,7 +42,8 @@ def test_log_partition_of_the_funnel_by_quadrature(temperature):
     t = temperature
     inner = lambda v: quad(lambda x: np.exp(-x * x * np.exp(-v) / 2 / t), -60, 60, limit=200)[0]  # noqa: E731
     density = lambda v: (  # noqa: E731
-        np.exp(-(v * v / (2 * 0.36) + np.log(2 * np.pi * 0.36) / 2 + v + np.log(2 * np.pi)) / t) * inner(v) ** 2
+        np.exp(-(v * v / (2 * 0.36) + np.log(2 * np.pi * 0.36) / 2 + v + np.log(2 * np.pi)) / t)
+        * inner(v) ** 2
     )
     z, _ = quad(density, -6, 6, limit=200)
     assert float(funnel.log_partition(Control(t))) == pytest.approx(np.log(z), abs=1e-6)
@@ -61,7 +62,7 @@ def test_the_mixture_is_normalised_and_says_where_it_is_exact():
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_samples_have_the_mean_energy_that_ln_z_implies(name):
-    """<U> = T^2 d ln Z/dT, by a central difference of the exact ln Z (mixtures: by importance, T = 1 only)."""
+    """<U> = T^2 d ln Z/dT, by a central difference of the exact ln Z (mixture: its mean, T = 1)."""
     system, control = EXAMPLES[name]
     keys = jax.random.split(jax.random.key(3), 100_000)
     x = jax.vmap(lambda k: system.sample(k, control))(keys)

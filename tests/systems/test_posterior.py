@@ -135,7 +135,9 @@ def test_curvature_is_the_gauss_newton_matrix():
     x = NETWORK.init(jax.random.key(2), CONTROL)
     got = np.asarray(NETWORK.curvature(x, {"likelihood": 0.0}))
     assert (got == np.diag(np.diag(got))).all()
-    hessian = jax.hessian(lambda v: NETWORK.energy(NETWORK.whole(_unravel(v, x), NETWORK.parts(x)[1]), {"likelihood": 0.0}))
+    hessian = jax.hessian(
+        lambda v: NETWORK.energy(NETWORK.whole(_unravel(v, x), NETWORK.parts(x)[1]), {"likelihood": 0.0})
+    )
     np.testing.assert_allclose(got, hessian(ravel(x["weights"])), rtol=1e-9, atol=1e-9)
     residual = jax.jacfwd(lambda v: NETWORK.outputs(_unravel(v, x), NETWORK.inputs))(ravel(x["weights"]))
     weighted = np.asarray(residual * jnp.exp(x["log_noise"] / 2)[:, None, None]).reshape(60, -1)

@@ -16,7 +16,7 @@ from heatbath.learning.settings import Settings
 from heatbath.store import check_free, next_run_name
 
 DEFAULTS = Settings()
-SHORTEST = 5  # seconds: compiling alone takes longer
+SHORTEST = 10  # seconds: compiling alone takes longer
 
 
 def numbers(_: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:

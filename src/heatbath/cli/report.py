@@ -1,13 +1,16 @@
 """`heatbath report`: one self-contained HTML file."""
 
+import os
 from pathlib import Path
 
 import click
 
 from heatbath.cli.answer import answer, common
+from heatbath.errors import Refused
 from heatbath.learning.diagnose import diagnose
 from heatbath.learning.draws import read_draws
 from heatbath.store import RunFolder
+from heatbath.store.files import show
 
 
 @click.command("report", short_help="Write the report of a run: one self-contained HTML file.")
@@ -17,6 +20,10 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
     """Write RUN/report.html: the learning as thermodynamics, figure by figure. Works while the run runs."""
     folder = RunFolder.open(run)
     draws = read_draws(folder)
+    if not os.access(folder.path, os.W_OK):
+        raise Refused(
+            f"cannot write into {show(folder.path)}: it is read-only; copy the run, report on the copy"
+        )
     from heatbath.report import write_report
 
     diagnosis = diagnose(draws, folder.data()["inputs"])

@@ -12,7 +12,7 @@ from heatbath.errors import Refused
 from heatbath.learning.problem import Problem
 from heatbath.learning.settings import Settings, check_config
 from heatbath.store import RunFolder, check_free, next_run_name
-from heatbath.store.files import open_plain
+from heatbath.store.files import open_plain, show
 from heatbath.store.layout import LARGEST_TEXT
 
 
@@ -56,7 +56,10 @@ def data_of(config: Path, values: dict) -> Problem:
     if (config.parent / "data.npz").is_file() and (config.parent / "journal.jsonl").is_file():
         from heatbath.learning.fit import stored_problem
 
-        return stored_problem(RunFolder.open(config.parent))
+        folder = RunFolder.open(config.parent)
+        if folder.config.get("data") != values["data"]:
+            raise Refused(f"[data] of {show(config)} is not that of the run it lies in: move it elsewhere")
+        return stored_problem(folder)
     problem = load_problem(values["data"]["source"], values["data"]["targets"])
     if problem.sha256 != values["data"]["sha256"]:
         raise Refused(

@@ -28,10 +28,10 @@ class EnsembleMove(eqx.Module):
         dynamics: Dynamics,
         states: Any,
         controls: Control,
-        ledgers: Ledger,
+        ledgers: Ledger | None,
         key: Array,
         step: Array,
-    ) -> tuple[Any, Ledger]:
+    ) -> tuple[Any, Ledger | None]:
         """New states and ledgers; every argument but the first two and the last two has a leading replica
         axis."""
         raise NotImplementedError

@@ -180,9 +180,7 @@ def _advance_one(task: Task, carry: Carry, t: Array) -> tuple[Carry, Mapping[str
         observers=carry.observers,
         alive=alive,
         first_bad_step=jnp.where(carry.alive & ~good, t, carry.first_bad_step),
-        totals={
-            name: carry.totals[name] + jnp.where(alive, flow.info[name], 0.0) for name in carry.totals
-        },
+        totals={name: carry.totals[name] + jnp.where(alive, flow.info[name], 0.0) for name in carry.totals},
     )
     for number, move in enumerate(task.moves):
         carry = jax.lax.cond(

@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 
 
 def numeric(tree: Any) -> Any:
-    """Leaves as floating arrays of strong dtype: float64 where x64 is on, else float32."""
-    return jax.tree.map(lambda x: jnp.asarray(x, float_dtype()), tree)
+    """Leaves as arrays of strong dtype: float64 where x64 is on, else float32. A list is an array."""
+    return jax.tree.map(lambda x: jnp.asarray(x, float_dtype()), tree, is_leaf=lambda x: isinstance(x, list))
 
 
 def integer(x: Any) -> Array:
@@ -75,3 +76,8 @@ def all_finite(tree: Any) -> Array:
 def select(condition: Array, new: Any, old: Any) -> Any:
     """Leaf by leaf ``new`` where the scalar condition holds, else ``old``."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def traced(x: Any) -> bool:
+    """Whether a value is not known yet, because a function is being compiled: checks must let it pass."""
+    return isinstance(x, Tracer)

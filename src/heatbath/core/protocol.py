@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from heatbath.core.control import Control
-from heatbath.core.numeric import integer, numeric
+from heatbath.core.numeric import integer, numeric, traced
 
 
 class Protocol(eqx.Module):
@@ -66,7 +66,7 @@ class Geometric(_Ramp):
 
     def __check_init__(self):
         for a, b in zip(jax.tree.leaves(self.start), jax.tree.leaves(self.end), strict=True):
-            if not isinstance(a, jax.core.Tracer) and not bool(jnp.all((a == b) | ((a > 0) & (b > 0)))):
+            if not traced(a) and not bool(jnp.all((a == b) | ((a > 0) & (b > 0)))):
                 raise ValueError(f"a geometric ramp from {a} to {b}: both must be positive")
 
     def __call__(self, step: Array, replica: Array) -> Control:
@@ -124,7 +124,9 @@ class Piecewise(Protocol):
         """``controls``: one for each knot, naming the same couplings; ``at``: their steps, increasing."""
         knots = [int(a) for a in at]
         if len(controls) != len(knots) or len(knots) < 2:
-            raise ValueError(f"{len(controls)} controls for {len(knots)} steps: give one for each, at least 2")
+            raise ValueError(
+                f"{len(controls)} controls for {len(knots)} steps: give one for each, at least 2"
+            )
         for i in range(1, len(knots)):
             if knots[i] <= knots[i - 1]:
                 raise ValueError(f"steps of a piecewise protocol must increase: index {i} is {knots[i]}")

@@ -101,7 +101,7 @@ def simulate(
     )
     if replicas == 1 and positions is not None:
         positions = jax.tree.map(lambda x: jnp.concatenate([x, x]), positions)
-    began = time.perf_counter()
+    began, compiled = time.perf_counter(), _compiling.seconds
     carry = _start(task, positions)
     bar = progress if isinstance(progress, Progress) else Progress()
     driver = _Driver(task, steps, replicas, sink, None if progress is False else bar)
@@ -109,7 +109,8 @@ def simulate(
         carry, records = driver.run(carry)
     finally:
         bar.close()
-    return _result(task, carry, records, replicas, steps, time.perf_counter() - began, driver.compile_seconds)
+    clocks = time.perf_counter() - began, _compiling.seconds - compiled
+    return _result(task, carry, records, replicas, steps, *clocks)
 
 
 def run_key(key: Array | int) -> Array:
@@ -121,12 +122,26 @@ def run_key(key: Array | int) -> Array:
     return key
 
 
+class _Compiling:
+    """Seconds this process has spent compiling, by JAX's own account."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        jax.monitoring.register_event_duration_secs_listener(self.listen)
+
+    def listen(self, event: str, seconds: float, **_: Any) -> None:
+        if event.endswith(("backend_compile_duration", "jaxpr_to_mlir_module_duration")):
+            self.seconds += seconds
+
+
+_compiling = _Compiling()
+
+
 class _Driver:
     """The host's side: chunks of the compiled loop, blocks, progress, interrupts."""
 
     def __init__(self, task: loop.Task, steps: int, replicas: int, sink: Sink | None, bar: Progress | None):
         self.task, self.steps, self.replicas, self.sink, self.bar = task, steps, replicas, sink, bar
-        self.compile_seconds = 0.0
         self.kept: list[dict[str, np.ndarray]] = []
 
     def run(self, carry: loop.Carry) -> tuple[loop.Carry, dict[str, np.ndarray]]:
@@ -135,7 +150,7 @@ class _Driver:
         saves = -(-min(block_steps, self.steps) // self.task.every)
         empty = jax.tree.map(lambda x: jnp.zeros((saves + 1, *x.shape), x.dtype), shapes)
         step, carry, buffer = self._restore(carry, empty, block_steps)
-        chunk, seconds_a_step = 1, 0.0
+        chunk = 1
         with _interruptible(self.sink is not None) as stop:
             while step < self.steps:
                 block = step - step % block_steps
@@ -145,10 +160,7 @@ class _Driver:
                     self.task, carry, buffer, jnp.asarray(step), jnp.asarray(end), jnp.asarray(block)
                 )
                 jax.block_until_ready(carry)
-                seconds = time.perf_counter() - began
-                if not seconds_a_step:
-                    self.compile_seconds = seconds
-                seconds_a_step = seconds / (end - step)
+                seconds_a_step = (time.perf_counter() - began) / (end - step)
                 step = end
                 chunk = max(1, min(8 * chunk, int(CHUNK_SECONDS / seconds_a_step)))
                 self._show(step, carry)

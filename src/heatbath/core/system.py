@@ -35,7 +35,7 @@ class System(eqx.Module):
 
     @property
     def precision(self) -> str:
-        """"float64": energies and gradients are computed at the position cast to float64 (where x64 is
+        """ "float64": energies and gradients are computed at the position cast to float64 (where x64 is
         on). "position": in the position's own dtype, only sums over items in float64."""
         return "float64"
 

@@ -1,4 +1,4 @@
-"""Dynamics: what moves a system in contact with a heat bath. One line each; the conformance tests find them."""
+"""Dynamics: what moves a system in contact with a heat bath. The conformance tests find them here."""
 
 from heatbath.dynamics.blackjax import BlackJAX
 from heatbath.dynamics.curvature import CurvatureWarmUp

@@ -42,10 +42,10 @@ class BlackJAX(Dynamics[BlackJAXState]):
         numbers stay whole. ``kernel``: an already built kernel, to change how it is built."""
         name = algorithm.init.__module__.rsplit(".", 1)[-1]
         books = "metropolised" if name in METROPOLISED else "mclmc" if name == "mclmc" else "unknown"
-        kernel = algorithm.build_kernel() if kernel is None else kernel
+        built: Callable = algorithm.build_kernel() if kernel is None else kernel
         arrays = {k: jnp.asarray(v) if isinstance(v, int) else numeric(v) for k, v in parameters.items()}
         chosen = BlackJAX if books == "metropolised" else _Unadjusted if books == "mclmc" else _Unknown
-        return chosen(algorithm.init, kernel, arrays, books)
+        return chosen(algorithm.init, built, arrays, books)
 
     def init(self, system: System, position: Position, control: Control, draw: Draw) -> BlackJAXState:
         log_density = _log_density(system, control)
@@ -108,7 +108,11 @@ def _log_density(system: System, control: Control) -> Callable[[Position], Array
 
 
 def _info(info: Any) -> dict[str, Array]:
-    names = {"acceptance_rate": "acceptance", "is_divergent": "divergent", "num_integration_steps": "gradients"}
+    names = {
+        "acceptance_rate": "acceptance",
+        "is_divergent": "divergent",
+        "num_integration_steps": "gradients",
+    }
     found = {new: getattr(info, old) for old, new in names.items() if hasattr(info, old)}
     if hasattr(info, "nonans"):
         found["divergent"] = ~info.nonans

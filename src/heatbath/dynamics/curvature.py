@@ -14,7 +14,6 @@ from heatbath.dynamics.gibbs import Gibbs
 from heatbath.dynamics.hamiltonian import HMC
 from heatbath.dynamics.metric import Dense, covariance_factor
 
-
 FORGET = 0.7
 
 

@@ -24,10 +24,10 @@ class ReplicaExchange(EnsembleMove):
         dynamics: Dynamics,
         states: Any,
         controls: Control,
-        ledgers: Ledger,
+        ledgers: Ledger | None,
         key: Array,
         step: Array,
-    ) -> tuple[Any, Ledger]:
+    ) -> tuple[Any, Ledger | None]:
         slots = jnp.arange(controls.temperature.shape[0])
         lower = (slots - ((step + 1) // self.every) % 2) % 2 == 0  # first member of its pair
         partner = jnp.where(lower, slots + 1, slots - 1)
@@ -47,6 +47,8 @@ class ReplicaExchange(EnsembleMove):
         states = jax.vmap(lambda c, a, b: jax.tree.map(lambda x, y: jnp.where(c, x, y), a, b))(
             accepted, swapped, states
         )
+        if ledgers is None:
+            return states, None
         heat = jnp.where(accepted, change, 0.0)
         ledgers = jax.vmap(lambda b, c, q: b.stepped(c, q, 0.0, b.energy_change + q))(ledgers, controls, heat)
         return states, ledgers

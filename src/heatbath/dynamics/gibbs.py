@@ -1,6 +1,6 @@
 """Gibbs sampling of some coordinates in turn with a dynamics of the others."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax

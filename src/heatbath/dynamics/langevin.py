@@ -66,9 +66,7 @@ class OverdampedLangevin(_Overdamped):
     def step(self, system: System, state: Point, control: Control, draw: Draw) -> tuple[Point, Flow]:
         return self.step_given(system, state, control, self.noise(state, draw))
 
-    def step_given(
-        self, system: System, state: Point, control: Control, noise: Array
-    ) -> tuple[Point, Flow]:
+    def step_given(self, system: System, state: Point, control: Control, noise: Array) -> tuple[Point, Flow]:
         new = self._propose(system, state, control, noise[0])
         heat = self._path_heat(state, new)
         return new, Flow(heat, new.potential - state.potential - heat)

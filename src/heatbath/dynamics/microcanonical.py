@@ -14,7 +14,6 @@ from heatbath.dynamics.langevin import DIVERGENCE
 from heatbath.dynamics.metric import Diagonal, Metric
 from heatbath.dynamics.point import Point, check_positive, normal
 
-
 # Shares of a step that the turns take, drifts in equal parts between them.
 MCLACHLAN = 0.1931833275037836
 TURNS = {"minimal norm": (MCLACHLAN, 1 - 2 * MCLACHLAN, MCLACHLAN), "leapfrog": (0.5, 0.5)}

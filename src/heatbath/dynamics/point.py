@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from heatbath.core import Control, System, energy_and_gradient
-from heatbath.core.numeric import dtype_of, moved, ravel, size
+from heatbath.core.numeric import dtype_of, moved, ravel, size, traced
 from heatbath.core.system import Position
 
 
@@ -46,5 +46,5 @@ def squared(vector: Array) -> Array:
 
 def check_positive(name: str, value: Array) -> None:
     """Raises ValueError for a number of a method that is not positive (traced values pass)."""
-    if not isinstance(value, jax.core.Tracer) and not bool(jnp.all(value > 0)):
+    if not traced(value) and not bool(jnp.all(value > 0)):
         raise ValueError(f"{name} is {value}: it must be positive")

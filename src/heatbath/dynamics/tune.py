@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from heatbath.core import Average, Control, Draw, Dynamics, Flow, Protocol, Run, System, numeric, simulate
-from heatbath.core.numeric import ravel, size
+from heatbath.core import Control, Draw, Dynamics, Flow, Protocol, Run, System, numeric, simulate
 from heatbath.core.system import Position
 from heatbath.dynamics.metric import Diagonal
 

@@ -85,9 +85,7 @@ class Langevin(WithMomenta):
     def step(self, system: System, state: Phase, control: Control, draw: Draw) -> tuple[Phase, Flow]:
         return self.step_given(system, state, control, self.noise(state, draw))
 
-    def step_given(
-        self, system: System, state: Phase, control: Control, noise: Array
-    ) -> tuple[Phase, Flow]:
+    def step_given(self, system: System, state: Phase, control: Control, noise: Array) -> tuple[Phase, Flow]:
         point, drift = state.point, None  # drift: displacement since the point's gradient was computed
         force = point.force(self.metric)
         momentum = state.momentum.astype(force.dtype)

@@ -51,7 +51,7 @@ def diagnose(draws: Draws, inputs: np.ndarray) -> Diagnosis:
     """At up to 200 of the training ``inputs`` (n, features), evenly spaced; from at most 1,000 saves of
     each replica. R-hat is the rank-normalised split R-hat, the effective size the bulk one (Vehtari et
     al. 2021)."""
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     points = inputs[np.linspace(0, len(inputs) - 1, min(MOST_POINTS, len(inputs))).astype(int)]
     outputs = draws.thinned(MOST_SAVES).outputs(points)
@@ -59,6 +59,7 @@ def diagnose(draws: Draws, inputs: np.ndarray) -> Diagnosis:
     if saves < 4:
         return Diagnosis(np.full(outputs.shape[2:], np.inf), np.ones(outputs.shape[2:]))
     flat = outputs.reshape(replicas, saves, -1).astype(np.float64)
-    rhat = array_stats.rhat(flat, chain_axis=0, draw_axis=1)
-    ess = array_stats.ess(flat, chain_axis=0, draw_axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # chains that stand still have no R-hat
+        rhat = array_stats.rhat(flat, chain_axis=0, draw_axis=1)
+        ess = array_stats.ess(flat, chain_axis=0, draw_axis=1)
     return Diagnosis(np.reshape(rhat, outputs.shape[2:]), np.reshape(ess, outputs.shape[2:]))

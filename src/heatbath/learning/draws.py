@@ -93,7 +93,9 @@ def read_draws(folder: RunFolder) -> Draws:
     if found["log_noise"].shape[1] > 1:  # one that broke was frozen at its last good state
         found = {k: v[moving] for k, v in found.items()}
     if not len(found["log_noise"]):
-        raise Stopped(f"all replicas of {folder.path} diverged: `heatbath run` its config.toml with a smaller step_size")
+        raise Stopped(
+            f"all replicas of {folder.path} diverged: `heatbath run` its config.toml with a smaller step_size"
+        )
     return Draws(
         tuple({k: found[f"weights/{i}/{k}"] for k in "bw"} for i in range(layers)),
         np.exp(-found["log_noise"] / 2),

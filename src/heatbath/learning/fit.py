@@ -27,6 +27,7 @@ from heatbath.core import (
     simulate,
     to_arrays,
 )
+from heatbath.core.numeric import ravel
 from heatbath.dynamics import CurvatureWarmUp, Dense, Gibbs, MicrocanonicalLangevin
 from heatbath.errors import Refused
 from heatbath.learning.problem import Problem
@@ -163,9 +164,7 @@ def anneal(posterior: RegressionNetwork, settings: Settings, sink: Sink | None, 
 def freeze(warm_up: Run) -> dict[str, np.ndarray]:
     """What sampling needs of the warm-up: metrics and positions of all replicas, and what it cost."""
     gradients = warm_up.means["gradients"] * warm_up.steps
-    return to_arrays(
-        {"factor": warm_up.states.factor, "position": warm_up.position, "gradients": gradients}
-    )
+    return to_arrays({"factor": warm_up.states.factor, "position": warm_up.position, "gradients": gradients})
 
 
 def sample(
@@ -181,7 +180,9 @@ def sample(
         inner = MicrocanonicalLangevin(settings.step_size, settings.decoherence_length, metric=Dense(factor))
         return Gibbs(inner, settings.gibbs_every)
 
-    template = jax.vmap(lambda k: posterior.init(k, POSTERIOR))(jax.random.split(run_key(0), settings.replicas))
+    template = jax.vmap(lambda k: posterior.init(k, POSTERIOR))(
+        jax.random.split(run_key(0), settings.replicas)
+    )
     return simulate(
         posterior,
         PerReplica(jax.vmap(member)(jnp.asarray(tuned["factor"]))),
@@ -203,12 +204,10 @@ def _position(seen: Snapshot, _: Any) -> Any:
 
 
 def _thermometer(seen: Snapshot, _: Any) -> dict[str, jax.Array]:
-    """Configurational temperature, the mean of x dU/dx over the weights (virial theorem), and the coupling."""
+    """Configurational temperature, mean of x dU/dx over the weights (virial theorem), and the coupling."""
     weights, gradient = seen.position["weights"], seen.gradient
-    products = jax.tree.map(lambda w, g: jnp.sum(numeric(w) * g), weights, gradient)
-    count = sum(w.size for w in jax.tree.leaves(weights))
     return {
-        "configurational": sum(jax.tree.leaves(products)) / count,
+        "configurational": jnp.mean(numeric(ravel(weights)) * ravel(gradient)),
         "likelihood": seen.control.couplings["likelihood"],
     }
 
@@ -235,7 +234,9 @@ def affordable_steps(problem: Problem, settings: Settings, budget: float, began:
     steps = int(left / (1.15 * a_step)) // settings.every * settings.every
     if steps < 100 * settings.every:
         needed = budget - left + 1.15 * a_step * 100 * settings.every
-        raise Refused(f"budget {budget:g} s is too small to warm up and sample: give at least {needed * 1.1:.0f}")
+        raise Refused(
+            f"budget {budget:g} s is too small to warm up and sample: give at least {needed * 1.1:.0f}"
+        )
     return replace(settings, steps=steps)
 
 

@@ -51,7 +51,7 @@ def log_likelihood(draws: Draws, inputs: np.ndarray, targets: np.ndarray) -> flo
         row += outputs.shape[1]
         z = (part - outputs) / noise[:, None]
         log_density = -(z**2).sum(axis=2) / 2 - np.log(noise).sum(axis=1)[:, None]
-        total += float(logsumexp(log_density, axis=0).sum()) - outputs.shape[1] * np.log(len(outputs))
+        total += float(np.sum(logsumexp(log_density, axis=0))) - outputs.shape[1] * np.log(len(outputs))
     constant = np.log(2 * np.pi) / 2 * y.shape[1] + np.log(draws.standardisation.target_scale).sum()
     return total / len(y) - float(constant)
 

@@ -32,6 +32,8 @@ class Standardisation:
     @staticmethod
     def of(inputs: np.ndarray, targets: np.ndarray) -> "Standardisation":
         """Means and standard deviations over the rows; a constant input has scale 1."""
+        # the order of a sum follows the memory: the same numbers must give the same bits
+        inputs, targets = np.ascontiguousarray(inputs), np.ascontiguousarray(targets)
         scale = spread(inputs)
         return Standardisation(
             inputs.mean(axis=0), np.where(scale > 0, scale, 1.0), targets.mean(axis=0), targets.std(axis=0)

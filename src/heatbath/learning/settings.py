@@ -37,9 +37,10 @@ class Settings:
     steps_by_hand: bool = False
 
     def __post_init__(self):
-        if not self.hidden or not all(_whole(h) and 1 <= h <= 10_000 for h in self.hidden):
+        layers = self.hidden if isinstance(self.hidden, tuple) else ()
+        if not layers or not all(_whole(h) and 1 <= h <= 10_000 for h in layers):
             raise Refused(
-                f"hidden is {list(self.hidden)}: give the units of each layer, 1 to 10000, like 16,16"
+                f"hidden is {_shown(self.hidden)}: give the units of each layer, 1 to 10000, like 16,16"
             )
         if self.activation not in ("tanh", "relu"):
             raise Refused(f"activation {_shown(self.activation)} is unknown: choose tanh or relu")
@@ -123,7 +124,9 @@ def _whole(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return quoted(value, 60) if isinstance(value, str) else f"{value!s:.60}"
+    if isinstance(value, str):
+        return quoted(value, 60)
+    return str(list(value) if isinstance(value, tuple) else value)[:60]
 
 
 _DATA = {"name": str, "source": str, "sha256": str, "rows": int, "inputs": list, "targets": list}

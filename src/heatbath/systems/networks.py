@@ -18,7 +18,7 @@ LOG_2PI = float(np.log(2 * np.pi))
 
 
 class GammaPrior(eqx.Module):
-    """A precision tau ~ Gamma(shape, rate), in the coordinate ln tau: p = rate^a/Gamma(a) tau^a e^(-rate tau)."""
+    """A precision tau ~ Gamma(a, rate) in the coordinate ln tau: p = rate^a/Gamma(a) tau^a e^(-rate tau)."""
 
     shape: Array = eqx.field(converter=numeric)
     rate: Array = eqx.field(converter=numeric)
@@ -142,7 +142,10 @@ class RegressionNetwork(Conditional):
         sizes = zip(self.widths[:-1], self.widths[1:], strict=True)
         shapes = tuple({"b": jnp.zeros((m,)), "w": jnp.zeros((n, m))} for n, m in sizes)
         normals = unravel(jax.random.normal(key, (size(shapes),), self.inputs.dtype), shapes)
-        weights = tuple(jax.tree.map(lambda x, n=len(y["w"]): 0.5 * n**-0.5 * x, y) for y in normals)
+        weights = tuple(
+            jax.tree.map(lambda x, n=n: 0.5 * n**-0.5 * x, layer)
+            for n, layer in zip(self.widths, normals, strict=False)
+        )
         groups = jnp.zeros(self.groups, self.inputs.dtype)
         return {
             "weights": weights,
@@ -166,7 +169,9 @@ class RegressionNetwork(Conditional):
         weights = self.weight_prior.conditional(counts, squares)
         items = jnp.broadcast_to(coupling * self.n_items, errors.shape)
         noise = self.noise_prior.conditional(items, coupling * errors)
-        shape, rate = (jnp.concatenate(both) / control.temperature for both in zip(weights, noise, strict=True))
+        shape, rate = (
+            jnp.concatenate(both) / control.temperature for both in zip(weights, noise, strict=True)
+        )
         drawn = (jax.random.loggamma(key, shape) - jnp.log(rate)).astype(self.inputs.dtype)
         return {"log_precision": drawn[: self.groups], "log_noise": drawn[self.groups :]}
 
@@ -181,7 +186,7 @@ class RegressionNetwork(Conditional):
             return scaled * jnp.exp(position["log_noise"] / 2)[:, None]
 
         jacobian = jax.jacrev(outputs)(vector).reshape(-1, vector.size)
-        _, counts, scales = self._groups(weights)
+        _, _, scales = self._groups(weights)
         prior = jnp.repeat(jnp.exp(position["log_precision"]) * scales, self._counts())
         coupling = couplings.get("likelihood", 1.0)
         return coupling * (jacobian.T @ jacobian) + jnp.diag(prior)

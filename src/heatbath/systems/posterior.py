@@ -94,9 +94,7 @@ def _near(parameters: Any) -> Callable[[Array], Any]:
     def initial(key):
         leaves = jax.tree.leaves(parameters)
         keys = jax.random.split(key, len(leaves))
-        noisy = [
-            x + 0.01 * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)
-        ]
+        noisy = [x + 0.01 * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(parameters), noisy)
 
     return initial
