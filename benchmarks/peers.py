@@ -122,7 +122,7 @@ def all_peers(problem: Problem, settings: Settings, starts: np.ndarray, quick: b
         posterior, starts = Posterior(problem, settings), jnp.asarray(starts, jnp.float32)
         gradients = round(2e6 * few) // len(starts)
         saves = SAVES // 5 if quick else SAVES
-        best = mclmc(posterior, gradients, saves, tuning=gradients // 2, diagonal=True)
+        best = mclmc(posterior, gradients, saves, tuning=50_000, diagonal=True)
         plain = mclmc_as_documented(posterior, gradients, saves)
         yield measured("BlackJAX MCLMC, vmapped", posterior, best, starts, together=True)
         yield measured("BlackJAX MCLMC, chains in turn", posterior, best, starts, together=False)

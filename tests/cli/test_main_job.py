@@ -93,6 +93,15 @@ def test_not_at_equilibrium_is_exit_3_unless_steps_came_by_hand(sampled, tmp_pat
     assert heatbath("resume", run, "--quiet").code == 3
 
 
+def test_full_disk_at_the_report_is_exit_4(sampled, tmp_path, refused, monkeypatch):
+    def write_report(*_):
+        raise Refused("cannot write report.html: No space left on device")
+
+    run = Path(shutil.copytree(sampled / "run", tmp_path / "run"))
+    monkeypatch.setattr("heatbath.report.write_report", write_report)
+    assert "the samples are kept: heatbath report" in refused("resume", run, "--quiet", code=4)
+
+
 def test_state_of_another_model_is_refused(sampled, tmp_path, refused):
     run = Path(shutil.copytree(sampled / "run", tmp_path / "run"))
     config = run / "config.toml"

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from heatbath.cli.answer import CHECK_FAILED, answer, leave
-from heatbath.errors import Interrupted, Refused
+from heatbath.errors import Interrupted, Refused, Stopped
 from heatbath.learning.problem import Problem
 from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
@@ -111,7 +111,10 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
     }
     with stopping(folder.path):
         replace(folder.path / "verdict.json", (json.dumps(summary, indent=1) + "\n").encode())
-    report = write_report(folder, draws, diagnosis)
+    try:
+        report = write_report(folder, draws, diagnosis)
+    except Refused as error:  # the disk is full
+        raise Stopped(f"{error}; the samples are kept: heatbath report {_word(folder.path)}") from error
     folder.log(f"finished after {time.perf_counter() - began:.1f} s: {diagnosis.verdict()}")
     seconds = {"seconds": time.perf_counter() - began, "compile_seconds": cost.compile_seconds}
     broken = settings.replicas - draws.shape[0]

@@ -6,7 +6,7 @@ from heatbath.dynamics.exchange import ReplicaExchange
 from heatbath.dynamics.gibbs import Gibbs
 from heatbath.dynamics.hamiltonian import HMC
 from heatbath.dynamics.langevin import MALA, OverdampedLangevin
-from heatbath.dynamics.metric import Dense, Diagonal, Metric
+from heatbath.dynamics.metric import Dense, Diagonal, Metric, metric_of
 from heatbath.dynamics.microcanonical import MicrocanonicalLangevin
 from heatbath.dynamics.tune import WarmUp, tune
 from heatbath.dynamics.underdamped import Langevin
@@ -25,5 +25,6 @@ __all__ = [
     "OverdampedLangevin",
     "ReplicaExchange",
     "WarmUp",
+    "metric_of",
     "tune",
 ]

@@ -5,12 +5,19 @@ position by A u, and a gradient g becomes A^T g. Momenta are mass-weighted: kine
 whatever the metric, so the mass matrix is the inverse of A A^T.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from heatbath.core import numeric
+
+
+def as_stored(factor: Any) -> Array:
+    """A large matrix keeps its precision: casting it in every step would cost as much as using it."""
+    return factor if getattr(factor, "dtype", None) == jnp.float32 else numeric(factor)
 
 
 class Metric(eqx.Module):
@@ -47,7 +54,7 @@ class Diagonal(Metric):
 class Dense(Metric):
     """A is a lower triangle: ``factor``, shape (d, d), a Cholesky factor of the covariance."""
 
-    factor: Array = eqx.field(converter=numeric)
+    factor: Array = eqx.field(converter=as_stored)
 
     def displace(self, whitened: Array) -> Array:
         return self.factor.astype(whitened.dtype) @ whitened
@@ -58,6 +65,13 @@ class Dense(Metric):
     def whiten(self, displacement: Array) -> Array:
         factor = self.factor.astype(displacement.dtype)
         return jax.scipy.linalg.solve_triangular(factor, displacement, lower=True)
+
+
+def metric_of(curvature: Array, dtype: Any) -> Metric:
+    """The metric whose covariance is the inverse of ``curvature``: (d, d), or (d,) for a diagonal one."""
+    if curvature.ndim == 1:
+        return Diagonal(curvature**-0.5)
+    return Dense(covariance_factor(curvature).astype(dtype))
 
 
 def covariance_factor(precision: Array) -> Array:

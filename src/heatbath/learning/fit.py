@@ -2,10 +2,12 @@
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +30,7 @@ from heatbath.core import (
     to_arrays,
 )
 from heatbath.core.numeric import ravel
-from heatbath.dynamics import CurvatureWarmUp, Dense, Gibbs, MicrocanonicalLangevin
+from heatbath.dynamics import CurvatureWarmUp, Gibbs, MicrocanonicalLangevin, metric_of
 from heatbath.errors import Refused
 from heatbath.learning.problem import Problem
 from heatbath.learning.settings import Settings
@@ -37,7 +39,7 @@ from heatbath.systems import RegressionNetwork
 
 START_COUPLING = 1e-3
 POSTERIOR = Control(1.0, {"likelihood": 1.0})
-PHASES = ("anneal", "sample")
+CURVATURE_POINTS = 50
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,9 @@ def fit(folder: RunFolder, *, progress: bool = True) -> Cost:
     tuned = folder.tuned()
     if tuned is None:
         warm_up = anneal(posterior, settings, folder.phase("anneal"), progress)
-        compiling += warm_up.compile_seconds
-        tuned = freeze(warm_up)
+        settled = equilibrate(posterior, settings, warm_up, progress)
+        compiling += warm_up.compile_seconds + settled.compile_seconds
+        tuned = freeze(posterior, warm_up, settled)
         folder.save_tuned(tuned)
     run = sample(posterior, settings, tuned, folder.phase("sample"), progress)
     compiling += run.compile_seconds
@@ -161,10 +164,45 @@ def anneal(posterior: RegressionNetwork, settings: Settings, sink: Sink | None, 
     )
 
 
-def freeze(warm_up: Run) -> dict[str, np.ndarray]:
-    """What sampling needs of the warm-up: metrics and positions of all replicas, and what it cost."""
-    gradients = warm_up.means["gradients"] * warm_up.steps
-    return to_arrays({"factor": warm_up.states.factor, "position": warm_up.position, "gradients": gradients})
+def equilibrate(posterior: RegressionNetwork, settings: Settings, warm_up: Run, progress: bool) -> Run:
+    """Steps of the sampling dynamics that are thrown away: hyperparameters relax slowly. What is kept is the
+    curvature along them (`freeze`)."""
+    tuned = to_arrays({"curvature": warm_up.states.curvature, "position": warm_up.position})
+    kept = InMemory()
+    run = _sampling(posterior, settings, tuned, 1, settings.equilibrate, kept, progress)
+    return replace(run, records=kept.records())
+
+
+def freeze(posterior: RegressionNetwork, warm_up: Run, settled: Run) -> dict[str, np.ndarray]:
+    """What sampling needs of the warm-up: each replica's curvature, averaged over the second half of the
+    equilibration, and position; and the gradients that it cost."""
+    mean = _mean_curvature(posterior, _second_half(settled.records))
+    cost = sum(run.means["gradients"] * run.steps for run in (warm_up, settled))
+    return to_arrays({"curvature": mean, "position": settled.position, "gradients": cost})
+
+
+def _second_half(records: dict[str, np.ndarray]) -> Any:
+    """Positions (saves, replicas, ...), at most 50, as the network has them."""
+    names = [name for name in records if name.startswith("sample/")]
+    saves = len(records[names[0]])
+    chosen = np.unique(np.linspace(saves // 2, saves - 1, CURVATURE_POINTS).astype(int))
+    layers = sorted({int(name.split("/")[2]) for name in names if name.startswith("sample/weights/")})
+    weights = tuple({k: records[f"sample/weights/{i}/{k}"][chosen] for k in "bw"} for i in layers)
+    rest = {k: records[f"sample/{k}"][chosen] for k in ("log_noise", "log_precision")}
+    return {"weights": weights, **rest}
+
+
+@eqx.filter_jit
+def _mean_curvature(posterior: RegressionNetwork, positions: Any) -> jax.Array:
+    """Mean over the saves, for each replica; in float64, for it will be inverted."""
+
+    def add(total, position):
+        return total + jax.vmap(lambda x: numeric(posterior.curvature(x, POSTERIOR.couplings)))(position), None
+
+    first = jax.tree.map(lambda x: x[0], positions)
+    zero = jnp.zeros_like(jax.vmap(lambda x: numeric(posterior.curvature(x, POSTERIOR.couplings)))(first))
+    saves = len(positions["log_noise"])
+    return jax.lax.scan(add, zero, positions)[0] / saves
 
 
 def sample(
@@ -175,26 +213,38 @@ def sample(
     progress: bool,
 ) -> Run:
     """Sampling at equilibrium with the frozen metrics."""
+    return _sampling(posterior, settings, tuned, 2, settings.steps, sink, progress)
 
-    def member(factor):
-        inner = MicrocanonicalLangevin(settings.step_size, settings.decoherence_length, metric=Dense(factor))
+
+def _sampling(
+    posterior: RegressionNetwork,
+    settings: Settings,
+    tuned: dict[str, np.ndarray],
+    stream: int,
+    steps: int,
+    sink: Sink | None,
+    progress: bool,
+) -> Run:
+    """Microcanonical Langevin dynamics of the weights, precisions by Gibbs; random numbers of ``stream``."""
+
+    def member(curvature):
+        metric = metric_of(curvature, posterior.inputs.dtype)
+        inner = MicrocanonicalLangevin(settings.step_size, settings.decoherence_length, metric=metric)
         return Gibbs(inner, settings.gibbs_every)
 
-    template = jax.vmap(lambda k: posterior.init(k, POSTERIOR))(
-        jax.random.split(run_key(0), settings.replicas)
-    )
+    template = jax.vmap(lambda k: posterior.init(k, POSTERIOR))(jax.random.split(run_key(0), settings.replicas))
     return simulate(
         posterior,
-        PerReplica(jax.vmap(member)(jnp.asarray(tuned["factor"]))),
+        PerReplica(eqx.filter_jit(jax.vmap(member))(jnp.asarray(tuned["curvature"]))),
         Constant(POSTERIOR),
-        key=jax.random.fold_in(run_key(settings.seed), 1),
+        key=jax.random.fold_in(run_key(settings.seed), stream),
         replicas=settings.replicas,
-        steps=settings.steps,
+        steps=steps,
         every=settings.every,
         observers={"sample": SAMPLES, "thermometer": THERMOMETER},
         positions=from_arrays({"position": template}, tuned)["position"],
         sink=sink,
-        progress=Progress("sampling") if progress else False,
+        progress=Progress("equilibrating" if stream == 1 else "sampling") if progress else False,
     )
 
 
@@ -224,12 +274,12 @@ def affordable_steps(problem: Problem, settings: Settings, budget: float, began:
     """
     posterior = network(problem, settings)
     pilot = replace(settings, seed=(settings.seed + 1) % 2**32)
-    short = replace(pilot, anneal=min(20, settings.anneal), steps=pilot.every * 50)
-    discard = _Discard()
-    warm_up = anneal(posterior, short, discard, False)
+    short = replace(pilot, anneal=min(20, settings.anneal), equilibrate=pilot.every * 50)
+    warm_up = anneal(posterior, short, InMemory(), False)
+    run = equilibrate(posterior, short, warm_up, False)
+    a_step = (run.seconds - run.compile_seconds) / run.steps
     warm_up_seconds = (warm_up.seconds - warm_up.compile_seconds) / short.anneal * settings.anneal
-    run = sample(posterior, short, freeze(warm_up), discard, False)
-    a_step = (run.seconds - run.compile_seconds) / short.steps
+    warm_up_seconds += a_step * settings.equilibrate
     left = budget - (time.perf_counter() - began) - 1.2 * warm_up_seconds
     steps = int(left / (1.15 * a_step)) // settings.every * settings.every
     if steps < 100 * settings.every:
@@ -240,17 +290,25 @@ def affordable_steps(problem: Problem, settings: Settings, budget: float, began:
     return replace(settings, steps=steps)
 
 
-class _Discard:
-    """A sink that keeps nothing: the pilot's blocks have the real shapes, so nothing compiles twice."""
+class InMemory:
+    """A sink that keeps the records and cannot be resumed. Its blocks have the shapes of stored ones, so what
+    follows does not compile again; with a sink, Ctrl-C ends the phase in good order."""
 
-    def restore(self):
+    def __init__(self):
+        self._blocks: list[Mapping[str, np.ndarray]] = []
+
+    def restore(self) -> None:
         return None
 
-    def partial_records(self):
+    def partial_records(self) -> None:
         return None
 
-    def block(self, steps, records, state):
+    def block(self, steps: int, records: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> None:
+        self._blocks.append(records)
+
+    def partial(self, steps: int, records: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> None:
         pass
 
-    def partial(self, steps, records, state):
-        pass
+    def records(self) -> dict[str, np.ndarray]:
+        """All blocks, joined: (saves, replicas, ...)."""
+        return {name: np.concatenate([b[name] for b in self._blocks]) for name in self._blocks[0]}

@@ -16,7 +16,8 @@ class Settings:
     """Model, prior and run of a Bayesian network; every default is what ``heatbath learn`` uses.
 
     ``weight_prior`` and ``noise_prior``: shape and rate of the gamma priors of the precisions, in
-    standardised units. ``anneal``: steps of annealing and warm-up. ``steps``: steps of sampling.
+    standardised units. ``anneal``: steps of hybrid Monte Carlo while the coupling to the data rises.
+    ``equilibrate``: steps of the sampling dynamics that are thrown away. ``steps``: steps of sampling.
     ``every``: steps between stored samples. ``step_size`` and ``decoherence_length``: of the microcanonical
     Langevin dynamics, in whitened units. ``gibbs_every``: steps between draws of the precisions.
     ``steps_by_hand``: whether ``steps`` was given by a person, who then judges the result.
@@ -29,6 +30,7 @@ class Settings:
     replicas: int = 16
     seed: int = 0
     anneal: int = 300
+    equilibrate: int = 3_000
     steps: int = 12_000
     every: int = 20
     step_size: float = 0.8
@@ -44,7 +46,7 @@ class Settings:
             )
         if self.activation not in ("tanh", "relu"):
             raise Refused(f"activation {_shown(self.activation)} is unknown: choose tanh or relu")
-        for name in ("replicas", "anneal", "steps", "every", "gibbs_every"):
+        for name in ("replicas", "anneal", "equilibrate", "steps", "every", "gibbs_every"):
             value = getattr(self, name)
             if not _whole(value) or not 1 <= value < LIMIT:
                 raise Refused(f"{name} is {_shown(value)}: give a whole number from 1 to {LIMIT - 1}")
@@ -140,6 +142,7 @@ _TABLES = {
         "replicas",
         "seed",
         "anneal",
+        "equilibrate",
         "steps",
         "every",
         "step_size",
