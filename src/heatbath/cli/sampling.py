@@ -23,6 +23,7 @@ COPIES = 3  # of the metrics, held at once while they are learned
 
 def prepare() -> None:
     """The command line computes with 64-bit ledgers; the library never switches this by itself."""
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")  # compiles faster, runs as fast
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -43,10 +44,13 @@ def within(budget: float, problem: Problem, settings: Settings, began: float, qu
 
 
 def check_memory(problem: Problem, settings: Settings) -> None:
-    """Raises `Refused` where the metrics (a matrix of all weights for each replica) exceed the memory."""
+    """Raises `Refused` where the metrics (for each replica a matrix of all weights, or of more than 1,000
+    weights its diagonal) and the Jacobians they are made of (of 256 rows) exceed the memory."""
     widths = [problem.inputs.shape[1], *settings.hidden, problem.targets.shape[1]]
     weights = sum((a + 1) * b for a, b in pairwise(widths))
-    needed = COPIES * 4 * settings.replicas * weights**2
+    metric = weights**2 if weights <= 1_000 else weights
+    jacobian = min(256, len(problem.inputs)) * problem.targets.shape[1] * weights
+    needed = COPIES * 8 * settings.replicas * (metric + jacobian)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise Refused(

@@ -51,8 +51,8 @@ class Task(eqx.Module):
         protocol, axis = _member(self.protocol)
         if axis is None:
             return protocol.moves(step)
-        moves = eqx.filter_vmap(lambda p: jnp.asarray(p.moves(step)))(protocol)
-        return jnp.any(moves)
+        at = eqx.filter_vmap(lambda p: jnp.asarray(p.moves(step)), in_axes=(axis,), axis_size=self.replicas)
+        return jnp.any(at(protocol))
 
     def each(self, function: Callable) -> Callable:
         """``function(dynamics, ...)`` vmapped over replicas; the arguments carry the replica axis."""
@@ -73,7 +73,7 @@ class Carry(eqx.Module):
 
 
 def _member(item: Any) -> tuple[Any, Any]:
-    return (item.stacked, eqx.if_array(0)) if isinstance(item, PerReplica) else (item, None)
+    return (item.stacked, item.axes()) if isinstance(item, PerReplica) else (item, None)
 
 
 @eqx.filter_jit
@@ -137,25 +137,27 @@ def advance(task: Task, carry: Carry, buffer: Any, first: Array, stop: Array, bl
     """Steps ``first`` to ``stop`` - 1 of a block that began at step ``block``.
 
     ``buffer``: records of the block, leaves of shape (saves + 1, replicas, ...); the last row is scratch,
-    written at the steps that are not saved.
+    written where ``stop`` is no step that is saved.
     """
     scratch = jax.tree.leaves(buffer)[0].shape[0] - 1
+    no_info = {name: jnp.zeros_like(total) for name, total in carry.totals.items()}
 
-    def body(t, loop):
-        carry, buffer = loop
-        carry, info = _advance_one(task, carry, t)
-        due = (t + 1) % task.every == 0
+    def to_next_save(loop):
+        t, carry, buffer = loop
+        end = jnp.minimum(stop, (t // task.every + 1) * task.every)
+        carry, info = jax.lax.fori_loop(t, end, lambda i, c: _advance_one(task, c[0], i), (carry, no_info))
+        due = end % task.every == 0
         observers, record = jax.lax.cond(
             due,
-            lambda c: _observe(task, c, info, t),
+            lambda c: _observe(task, c, info, end - 1),
             lambda c: (c.observers, jax.tree.map(lambda b: jnp.zeros(b.shape[1:], b.dtype), buffer)),
             carry,
         )
-        row = jnp.where(due, (t + 1 - block) // task.every - 1, scratch)
+        row = jnp.where(due, (end - block) // task.every - 1, scratch)
         buffer = jax.tree.map(lambda b, r: b.at[row].set(r), buffer, record)
-        return eqx.tree_at(lambda c: c.observers, carry, observers), buffer
+        return end, eqx.tree_at(lambda c: c.observers, carry, observers), buffer
 
-    return jax.lax.fori_loop(first, stop, body, (carry, buffer))
+    return jax.lax.while_loop(lambda loop: loop[0] < stop, to_next_save, (first, carry, buffer))[1:]
 
 
 def _advance_one(task: Task, carry: Carry, t: Array) -> tuple[Carry, Mapping[str, Array]]:
@@ -168,14 +170,19 @@ def _advance_one(task: Task, carry: Carry, t: Array) -> tuple[Carry, Mapping[str
     new, flow = _step(task, states, t)
     if ledgers is not None:
         ledgers = _book(task, carry.start_energy, new, ledgers, flow, t)
-    good = jax.vmap(all_finite)(new)
-    if ledgers is not None and task.ledger == "path":
-        good = good & jax.vmap(all_finite)(ledgers)
+    booked = (flow.heat, flow.shadow_work) if task.ledger == "path" else ()
+    good = jax.vmap(all_finite)((new, booked))
     alive = carry.alive & good
-    keep = jax.vmap(select)
+    states, ledgers = jax.lax.cond(
+        jnp.all(alive),
+        lambda new, old: new,
+        lambda new, old: jax.vmap(select)(alive, new, old),
+        (new, ledgers),
+        (carry.states, carry.ledgers),
+    )
     carry = Carry(
-        states=keep(alive, new, carry.states),
-        ledgers=None if ledgers is None else keep(alive, ledgers, carry.ledgers),
+        states=states,
+        ledgers=ledgers,
         start_energy=carry.start_energy,
         observers=carry.observers,
         alive=alive,

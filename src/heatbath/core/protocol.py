@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from heatbath.core.control import Control
@@ -169,17 +170,30 @@ class Reversed(Protocol):
 
 
 class PerReplica(eqx.Module):
-    """Protocols or dynamics of one kind with different numbers: replica r uses the r-th.
+    """Protocols or dynamics of one kind with different numbers: replica r uses the r-th. Make it with `of`.
 
-    ``stacked``: one protocol (or dynamics) whose arrays carry a leading replica axis.
+    ``stacked``: one protocol (or dynamics); arrays that differ between replicas carry a leading replica
+    axis, the others are ``shared`` (in the order of the leaves). What all replicas share, a condition on
+    the step say, must not become a matter of the single replica: both branches would always be computed.
     """
 
     stacked: Any
+    shared: tuple[bool, ...] = eqx.field(static=True)
 
     @staticmethod
     def of(members: Sequence[Any]) -> "PerReplica":
         """From one protocol or dynamics for each replica, alike in kind and shapes."""
-        return PerReplica(jax.tree.map(lambda *x: jnp.stack(x), *members))
+        columns = list(zip(*(jax.tree.leaves(member) for member in members), strict=True))
+        shared = tuple(all(np.array_equal(column[0], x) for x in column[1:]) for column in columns)
+        leaves = [
+            column[0] if same else jnp.stack(column) for column, same in zip(columns, shared, strict=True)
+        ]
+        return PerReplica(jax.tree.unflatten(jax.tree.structure(members[0]), leaves), shared)
+
+    def axes(self) -> Any:
+        """For vmap: 0 for the arrays with a replica axis, None for the others."""
+        leaves = [None if same else 0 for same in self.shared]
+        return jax.tree.unflatten(jax.tree.structure(self.stacked), leaves)
 
 
 def _mix(a: Any, b: Any, s: Array) -> Any:

@@ -87,6 +87,8 @@ def simulate(
     for an energy or gradient that is not finite at the start.
     """
     mode = _ledger_mode(dynamics, ledger)
+    if moves and isinstance(dynamics, PerReplica):
+        raise Refused("ensemble moves need one dynamics for all replicas: what they swap must fit everywhere")
     _check_counts(replicas=replicas, steps=steps, every=every)
     task = loop.Task(
         system=system,
@@ -146,15 +148,15 @@ class _Driver:
 
     def run(self, carry: loop.Carry) -> tuple[loop.Carry, dict[str, np.ndarray]]:
         shapes = loop.record_shapes(self.task, carry)
-        block_steps = self._block_steps(shapes)
-        saves = -(-min(block_steps, self.steps) // self.task.every)
-        empty = jax.tree.map(lambda x: jnp.zeros((saves + 1, *x.shape), x.dtype), shapes)
-        step, carry, buffer = self._restore(carry, empty, block_steps)
+        block_steps, every = self._block_steps(shapes), self.task.every
+        steps = block_steps if self.sink is not None else min(block_steps, self.steps)
+        empty = jax.tree.map(lambda x: jnp.zeros((-(-steps // every) + 1, *x.shape), x.dtype), shapes)
+        step, block, carry, buffer = self._restore(carry, empty)
         chunk = 1
         with _interruptible(self.sink is not None) as stop:
             while step < self.steps:
-                block = step - step % block_steps
-                end = min(step + chunk, block + block_steps, self.steps)
+                block_end = (block // block_steps + 1) * block_steps
+                end = min(step + chunk, block_end, self.steps)
                 began = time.perf_counter()
                 carry, buffer = loop.advance(
                     self.task, carry, buffer, jnp.asarray(step), jnp.asarray(end), jnp.asarray(block)
@@ -164,11 +166,11 @@ class _Driver:
                 step = end
                 chunk = max(1, min(8 * chunk, int(CHUNK_SECONDS / seconds_a_step)))
                 self._show(step, carry)
-                if step == block + block_steps or step == self.steps:
-                    self._finish(step, (step - block) // self.task.every, buffer, carry)
-                    buffer = empty
+                if step in (block_end, self.steps):
+                    self._finish(step, (step - block) // every, buffer, carry)
+                    block, buffer = step, empty
                 if stop.is_set():
-                    self._interrupt(step, block_steps, buffer, carry)
+                    self._interrupt(step, (step - block) // every, block < step, buffer, carry)
         names = self.kept[0] if self.kept else {}
         return carry, {name: np.concatenate([k[name] for k in self.kept]) for name in names}
 
@@ -181,20 +183,21 @@ class _Driver:
             saves = min(saves, max(1, BLOCK_STEPS // every))
         return saves * every
 
-    def _restore(self, carry: loop.Carry, empty: Any, block_steps: int) -> tuple[int, loop.Carry, Any]:
+    def _restore(self, carry: loop.Carry, empty: Any) -> tuple[int, int, loop.Carry, Any]:
+        """Where to go on: (step, first step of the block, carry, records of the block so far)."""
         found = self.sink.restore() if self.sink is not None else None
         if found is None or self.sink is None:
-            return 0, carry, empty
+            return 0, 0, carry, empty
         step, arrays = found
         if not arrays:
-            return step, carry, empty
+            return step, step, carry, empty
         carry = from_arrays(carry, arrays)
-        records = self.sink.partial_records()
-        if not records or not step % block_steps:
-            return step, carry, empty
+        block, records = step - step % self.task.every, self.sink.partial_records()
+        if not records:
+            return step, block, carry, empty
         rows = from_arrays(jax.tree.map(lambda x: x[0], empty), records, extra_axis=True)
         filled = jax.tree.map(lambda e, r: e.at[: r.shape[0]].set(r), empty, rows)
-        return step, carry, filled
+        return step, block - len(jax.tree.leaves(rows)[0]) * self.task.every, carry, filled
 
     def _finish(self, step: int, saves: int, buffer: Any, carry: loop.Carry) -> None:
         records = to_arrays(jax.tree.map(lambda b: b[:saves], buffer))
@@ -203,10 +206,9 @@ class _Driver:
         else:
             self.sink.block(step, records, to_arrays(carry))
 
-    def _interrupt(self, step: int, block_steps: int, buffer: Any, carry: loop.Carry) -> None:
+    def _interrupt(self, step: int, saves: int, unfinished: bool, buffer: Any, carry: loop.Carry) -> None:
         assert self.sink is not None
-        if step % block_steps and step < self.steps:
-            saves = (step % block_steps) // self.task.every
+        if unfinished:
             self.sink.partial(step, to_arrays(jax.tree.map(lambda b: b[:saves], buffer)), to_arrays(carry))
         raise Interrupted(f"interrupted at step {step:,} of {self.steps:,}; nothing is lost")
 

@@ -197,7 +197,9 @@ def _mean_curvature(posterior: RegressionNetwork, positions: Any) -> jax.Array:
     """Mean over the saves, for each replica; in float64, for it will be inverted."""
 
     def add(total, position):
-        return total + jax.vmap(lambda x: numeric(posterior.curvature(x, POSTERIOR.couplings)))(position), None
+        return total + jax.vmap(lambda x: numeric(posterior.curvature(x, POSTERIOR.couplings)))(
+            position
+        ), None
 
     first = jax.tree.map(lambda x: x[0], positions)
     zero = jnp.zeros_like(jax.vmap(lambda x: numeric(posterior.curvature(x, POSTERIOR.couplings)))(first))
@@ -227,15 +229,18 @@ def _sampling(
 ) -> Run:
     """Microcanonical Langevin dynamics of the weights, precisions by Gibbs; random numbers of ``stream``."""
 
-    def member(curvature):
-        metric = metric_of(curvature, posterior.inputs.dtype)
+    def member(metric):
         inner = MicrocanonicalLangevin(settings.step_size, settings.decoherence_length, metric=metric)
         return Gibbs(inner, settings.gibbs_every)
 
-    template = jax.vmap(lambda k: posterior.init(k, POSTERIOR))(jax.random.split(run_key(0), settings.replicas))
+    metrics = _metrics(jnp.asarray(tuned["curvature"]), posterior.inputs.dtype)
+    members = [member(jax.tree.map(lambda x, r=r: x[r], metrics)) for r in range(settings.replicas)]
+    template = jax.vmap(lambda k: posterior.init(k, POSTERIOR))(
+        jax.random.split(run_key(0), settings.replicas)
+    )
     return simulate(
         posterior,
-        PerReplica(eqx.filter_jit(jax.vmap(member))(jnp.asarray(tuned["curvature"]))),
+        PerReplica.of(members),
         Constant(POSTERIOR),
         key=jax.random.fold_in(run_key(settings.seed), stream),
         replicas=settings.replicas,
@@ -246,6 +251,11 @@ def _sampling(
         sink=sink,
         progress=Progress("equilibrating" if stream == 1 else "sampling") if progress else False,
     )
+
+
+@eqx.filter_jit
+def _metrics(curvatures: jax.Array, dtype: Any) -> Any:
+    return jax.vmap(lambda c: metric_of(c, dtype))(curvatures)
 
 
 def _position(seen: Snapshot, _: Any) -> Any:
@@ -276,6 +286,10 @@ def affordable_steps(problem: Problem, settings: Settings, budget: float, began:
     pilot = replace(settings, seed=(settings.seed + 1) % 2**32)
     short = replace(pilot, anneal=min(20, settings.anneal), equilibrate=pilot.every * 50)
     warm_up = anneal(posterior, short, InMemory(), False)
+    if (spent := time.perf_counter() - began) > budget:
+        raise Refused(
+            f"budget {budget:g} s is too small: compiling took {spent:.0f} s; give at least {4 * spent:.0f}"
+        )
     run = equilibrate(posterior, short, warm_up, False)
     a_step = (run.seconds - run.compile_seconds) / run.steps
     warm_up_seconds = (warm_up.seconds - warm_up.compile_seconds) / short.anneal * settings.anneal

@@ -30,12 +30,12 @@ class Settings:
     replicas: int = 16
     seed: int = 0
     anneal: int = 300
-    equilibrate: int = 3_000
-    steps: int = 12_000
+    equilibrate: int = 4_000
+    steps: int = 16_000
     every: int = 20
-    step_size: float = 0.8
-    decoherence_length: float = 120.0
-    gibbs_every: int = 10
+    step_size: float = 0.6
+    decoherence_length: float = 240.0
+    gibbs_every: int = 20
     steps_by_hand: bool = False
 
     def __post_init__(self):
