@@ -72,11 +72,16 @@ class Carry(eqx.Module):
     totals: Mapping[str, Array]
 
 
+def once(function: Callable) -> Callable:
+    """Compiled for a single call: quickly rather than well."""
+    return eqx.filter_jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
 def _member(item: Any) -> tuple[Any, Any]:
     return (item.stacked, item.axes()) if isinstance(item, PerReplica) else (item, None)
 
 
-@eqx.filter_jit
+@once
 def initial_positions(task: Task) -> Any:
     """Drawn from `System.init`, one a replica."""
     keys = jax.vmap(lambda r: jax.random.fold_in(_init_key(task), r))(task.numbers())
@@ -87,7 +92,7 @@ def _init_key(task: Task) -> Array:
     return jax.random.fold_in(task.key, jnp.uint32(INIT_STREAM))
 
 
-@eqx.filter_jit
+@once
 def start(task: Task, positions: Any) -> Carry:
     """The carry before the first step."""
 

@@ -186,7 +186,8 @@ class PerReplica(eqx.Module):
         columns = list(zip(*(jax.tree.leaves(member) for member in members), strict=True))
         shared = tuple(all(np.array_equal(column[0], x) for x in column[1:]) for column in columns)
         leaves = [
-            column[0] if same else jnp.stack(column) for column, same in zip(columns, shared, strict=True)
+            column[0] if same else jnp.asarray(np.stack(column))
+            for column, same in zip(columns, shared, strict=True)
         ]
         return PerReplica(jax.tree.unflatten(jax.tree.structure(members[0]), leaves), shared)
 

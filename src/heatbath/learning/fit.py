@@ -234,10 +234,10 @@ def _sampling(
         return Gibbs(inner, settings.gibbs_every)
 
     metrics = _metrics(jnp.asarray(tuned["curvature"]), posterior.inputs.dtype)
+    metrics = jax.tree.map(np.asarray, metrics)
     members = [member(jax.tree.map(lambda x, r=r: x[r], metrics)) for r in range(settings.replicas)]
-    template = jax.vmap(lambda k: posterior.init(k, POSTERIOR))(
-        jax.random.split(run_key(0), settings.replicas)
-    )
+    seeds = jax.random.split(run_key(0), settings.replicas)
+    template = jax.eval_shape(jax.vmap(lambda k: posterior.init(k, POSTERIOR)), seeds)
     return simulate(
         posterior,
         PerReplica.of(members),
