@@ -2,8 +2,9 @@
 
 BlackJAX and NumPyro sample all coordinates jointly, the log precisions with the weights, from the energy that
 heatbath itself uses (`RegressionNetwork.energy`: items last, gradient by JAX), in float32 with 64-bit numbers
-off, their best precision. They start where heatbath's annealing ended, at no charge, so that none is stuck in
-a bad mode. Their own warm-up counts, compilation does not. ``gradients`` is for all chains together.
+off, their best precision. They start where heatbath's warm-up ended, so that none is stuck in a bad mode, and
+pay their chains' share of its annealing. Their own warm-up counts, compilation does not. ``gradients`` is for
+all chains together.
 """
 
 import time

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from heatbath.core import Constant, Control, Geometric, PerReplica, simulate
+from heatbath.core import Constant, Control, Geometric, Linear, PerReplica, simulate
+from heatbath.core.numeric import unravel
 from heatbath.dynamics import (
     HMC,
     BlackJAX,
@@ -24,7 +25,11 @@ from heatbath.systems import Funnel, HarmonicTrap, RegressionNetwork
 RNG = np.random.default_rng(1)
 REST = Control(1.0, {"stiffness": 1.0, "centre": 0.0})
 NETWORK = RegressionNetwork(RNG.normal(size=(20, 1)), RNG.normal(size=(20, 1)), (2,), dtype="float64")
-PRIOR = (Control(1.0, {"likelihood": 0.0}), Control(1.0, {"likelihood": 0.3}))
+# Priors near 1 and a weak coupling: the weights of the work identity have a variance.
+MILD = RegressionNetwork(
+    RNG.normal(size=(20, 1)), RNG.normal(size=(20, 1)), (2,), "tanh", (20.0, 20.0), (20.0, 20.0), "float64"
+)
+PRIOR = (Control(1.0, {"likelihood": 0.0}), Control(1.0, {"likelihood": 0.05}))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -53,15 +58,15 @@ def test_metrics_displace_whiten_and_pull_back():
     "inner", [HMC(0.3, 3), MicrocanonicalLangevin(0.6, 3.0)], ids=["HMC", "microcanonical"]
 )
 def test_gibbs_keeps_the_first_law_and_the_work_identity(inner):
-    """From the prior (exact draws) the coupling rises to 0.3; Z is estimated twice, by the driven run and by
-    plain importance sampling from the prior: they agree within 5 standard errors."""
+    """From the prior (exact draws) the coupling rises to 0.05; the ratio of partition functions is estimated
+    by the driven run, and by plain importance sampling from the same draws: level 1e-6."""
     replicas = 20_000
     start, end = PRIOR
-    positions = jax.vmap(lambda k: prior_draw(k))(jax.random.split(jax.random.key(5), replicas))
+    positions = jax.vmap(prior_draw)(jax.random.split(jax.random.key(5), replicas))
     run = simulate(
-        NETWORK,
+        MILD,
         Gibbs(inner, 2),
-        Geometric(Control(1.0, {"likelihood": 0.03}), end, 3),
+        Linear(start, end, 3),
         key=0,
         replicas=replicas,
         steps=4,
@@ -69,38 +74,33 @@ def test_gibbs_keeps_the_first_law_and_the_work_identity(inner):
         positions=positions,
         progress=False,
     )
-    size = np.abs(np.asarray(run.ledger.heat)) + np.abs(
-        np.asarray(run.ledger.work)
-    )  # the prior's tails are wide
+    size = np.abs(np.asarray(run.ledger.heat)) + np.abs(np.asarray(run.ledger.work))
     assert (np.abs(np.asarray(run.ledger.residual())) < 1e-10 + 1e-12 * size).all()
-    energy = jax.vmap(lambda x, c: NETWORK.energy(x, c.couplings), in_axes=(0, None))
-    first = np.asarray(energy(positions, Control(1.0, {"likelihood": 0.03})) - energy(positions, start))
-    driven = np.exp(-first - np.asarray(run.ledger.reduced_work))
+    energy = jax.vmap(lambda x, c: MILD.energy(x, c.couplings), in_axes=(0, None))
+    driven = np.exp(-np.asarray(run.ledger.reduced_work))
     direct = np.exp(-np.asarray(energy(positions, end) - energy(positions, start)))
-    gap = driven.mean() - direct.mean()
-    assert abs(gap) < 5 * np.hypot(driven.std(), direct.std()) / np.sqrt(replicas)
+    assert 0.1 < direct.std() / direct.mean() < 2
+    gap = driven - direct  # the same starts: paired
+    assert abs(gap.mean()) < 4.9 * gap.std() / np.sqrt(replicas)
 
 
 def prior_draw(key):
-    """An exact draw from the network's prior."""
-    position = NETWORK.init(key, PRIOR[0])
+    """An exact draw from the prior of `MILD`: 7 weights in the order of the leaves."""
+    position = MILD.init(key, PRIOR[0])
     k1, k2, k3 = jax.random.split(jax.random.fold_in(key, 1), 3)
-    log_precision = jax.random.loggamma(k1, jnp.full(NETWORK.groups, 0.5)) - jnp.log(0.005)
-    log_noise = jax.random.loggamma(k2, jnp.full(1, 0.5)) - jnp.log(5e-5)
-    scales = jnp.repeat(jnp.exp(-log_precision / 2), NETWORK._counts()) * jnp.asarray(
-        [1, 1, 1, 1, 1, 0.5**0.5, 0.5**0.5]
-    )
-    vector = scales * jax.random.normal(k3, (7,))
-    from heatbath.core.numeric import unravel
-
+    log_precision = jax.random.loggamma(k1, jnp.full(MILD.groups, 20.0)) - jnp.log(20.0)
+    log_noise = jax.random.loggamma(k2, jnp.full(1, 20.0)) - jnp.log(20.0)
+    widths = jnp.repeat(jnp.exp(-log_precision / 2), jnp.asarray([2, 2, 1, 2]), total_repeat_length=7)
+    vector = widths * jnp.asarray([1, 1, 1, 1, 1, 0.5**0.5, 0.5**0.5]) * jax.random.normal(k3, (7,))
     weights = unravel(vector, position["weights"])
     return {"weights": weights, "log_precision": log_precision, "log_noise": log_noise}
 
 
 def test_tuning_reaches_the_acceptance_and_freezes():
+    """One leapfrog: more of them resonate on a quadratic, and the acceptance is no function of the step."""
     trap = HarmonicTrap(5)
     for mass, shape in (("diagonal", (5,)), ("group", (5,)), ("keep", ())):
-        tuned, _ = tune(trap, HMC(0.01, 3), Constant(REST), key=1, replicas=16, steps=800, mass=mass)
+        tuned, _ = tune(trap, HMC(0.01, 1), Constant(REST), key=1, replicas=16, steps=800, mass=mass)
         assert tuned.metric.scale.shape == shape
         run = simulate(trap, tuned, Constant(REST), key=2, replicas=16, steps=100, progress=False)
         assert abs(run.means["acceptance"].mean() - 0.8) < 0.15  # what dual averaging leaves after 400 steps
@@ -156,10 +156,10 @@ def test_the_curvature_warm_up_finds_each_replica_its_metric():
     )
     assert run.alive.all()
     assert abs(run.means["acceptance"].mean() - 0.8) < 0.15
-    factors = np.asarray(run.states.factor)
+    factors = np.asarray(run.states.metric.factor)
     assert (np.einsum("rii->ri", factors) > 0).all()
     assert not np.allclose(factors[0], factors[1])
-    frozen = PerReplica(jax.vmap(lambda f: Gibbs(HMC(0.3, 3, metric=Dense(f))))(run.states.factor))
+    frozen = PerReplica.of([Gibbs(HMC(0.3, 3, metric=Dense(factor))) for factor in factors])
     after = simulate(
         NETWORK,
         frozen,

@@ -94,6 +94,7 @@ def command(
         hidden=hidden,
         activation=activation,
         replicas=replicas,
+        equilibrate=DEFAULTS.equilibrate if steps is None else max(1, min(DEFAULTS.equilibrate, steps)),
         steps=DEFAULTS.steps if steps is None else steps,
         every=DEFAULTS.every if steps is None else max(1, min(DEFAULTS.every, steps)),
         seed=seed,

@@ -118,7 +118,7 @@ def tune(
         dynamics = pilot.frozen(run.states)
         if not last and mass != "keep":
             dynamics = eqx.tree_at(lambda d: d.metric, dynamics, Diagonal(_scales(run, mass)))
-            pilot = WarmUp(dynamics, acceptance)
+        pilot = WarmUp(dynamics, acceptance)  # from a step of the right size
     return dynamics, run
 
 

@@ -132,7 +132,11 @@ def _numbers(
         if done["sample"] < settings.steps
         else ""
     )
-    yield "Steps", f"{done['anneal']:,} of annealing, {done['sample']:,} of sampling{unfinished}"
+    yield (
+        "Steps",
+        f"{done['anneal']:,} of annealing, {settings.equilibrate:,} of equilibration (thrown away), "
+        f"{done['sample']:,} of sampling{unfinished}",
+    )
     yield "Draws of the posterior", f"{draws.shape[0] * draws.shape[1]:,}"
     share = f"at {100 * diagnosis.rhat_share:.1f} % of the points"
     yield f"R-hat above {RHAT_LIMIT:g}", f"{share} (at most {100 * RHAT_SHARE_LIMIT:.0f} % wanted)"
