@@ -74,7 +74,8 @@ class Carry(eqx.Module):
 
 def once(function: Callable) -> Callable:
     """Compiled for a single call: quickly rather than well."""
-    return eqx.filter_jit(function, compiler_options={"xla_backend_optimization_level": 0})
+    options = {"xla_backend_optimization_level": 0}
+    return eqx.filter_jit(function, compiler_options=options)  # pyright: ignore[reportCallIssue]
 
 
 def _member(item: Any) -> tuple[Any, Any]:

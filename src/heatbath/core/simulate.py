@@ -131,9 +131,9 @@ class _Compiling:
         self.seconds = 0.0
         jax.monitoring.register_event_duration_secs_listener(self.listen)
 
-    def listen(self, event: str, seconds: float, **_: Any) -> None:
+    def listen(self, event: str, duration_secs: float, **_: Any) -> None:
         if event.endswith(("backend_compile_duration", "jaxpr_to_mlir_module_duration")):
-            self.seconds += seconds
+            self.seconds += duration_secs
 
 
 _compiling = _Compiling()

@@ -31,7 +31,7 @@ class Settings:
     seed: int = 0
     anneal: int = 300
     equilibrate: int = 4_000
-    steps: int = 16_000
+    steps: int = 24_000
     every: int = 20
     step_size: float = 0.6
     decoherence_length: float = 240.0
