@@ -1,4 +1,7 @@
-"""Learning from tables: Bayesian networks sampled, diagnosed and used for prediction."""
+"""Learning from tables: Bayesian networks sampled, diagnosed and used for prediction.
+
+The functions `fit`, `predict` and `diagnose` are in the modules of the same names.
+"""
 
 import importlib
 from typing import Any
@@ -11,10 +14,7 @@ _WHERE = {
     "Settings": "settings",
     "Standardisation": "problem",
     "create": "fit",
-    "diagnose": "diagnose",
-    "fit": "fit",
     "network": "fit",
-    "predict": "predict",
     "read_draws": "draws",
     "regression_problem": "problem",
 }
