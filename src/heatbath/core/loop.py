@@ -38,7 +38,13 @@ class Task(eqx.Module):
         return jnp.arange(self.replicas)
 
     def replica_keys(self) -> Array:
+        """What the steps draw from."""
         return jax.vmap(lambda r: jax.random.fold_in(self.key, r))(self.numbers())
+
+    def init_keys(self) -> Array:
+        """What the starting positions and momenta draw from."""
+        stream = jax.random.fold_in(self.key, jnp.uint32(INIT_STREAM))
+        return jax.vmap(lambda r: jax.random.fold_in(stream, r))(self.numbers())
 
     def controls(self, step: Array) -> Control:
         """The control of every replica at ``step``: leaves with a leading replica axis."""
@@ -85,12 +91,7 @@ def _member(item: Any) -> tuple[Any, Any]:
 @once
 def initial_positions(task: Task) -> Any:
     """Drawn from `System.init`, one a replica."""
-    keys = jax.vmap(lambda r: jax.random.fold_in(_init_key(task), r))(task.numbers())
-    return jax.vmap(task.system.init)(keys, task.controls(jnp.zeros((), int)))
-
-
-def _init_key(task: Task) -> Array:
-    return jax.random.fold_in(task.key, jnp.uint32(INIT_STREAM))
+    return jax.vmap(task.system.init)(task.init_keys(), task.controls(jnp.zeros((), int)))
 
 
 @once
@@ -101,8 +102,7 @@ def start(task: Task, positions: Any) -> Carry:
         state = dynamics.init(task.system, position, control, Draw(key, jnp.ones((), int)))
         return state, dynamics.energy(task.system, state, control)
 
-    keys = jax.vmap(lambda r: jax.random.fold_in(_init_key(task), r))(task.numbers())
-    states, energy = task.each(init)(positions, task.controls(jnp.zeros((), int)), keys)
+    states, energy = task.each(init)(positions, task.controls(jnp.zeros((), int)), task.init_keys())
     _, flow = eqx.filter_eval_shape(_step, task, states, jnp.zeros((), int))
     ledgers = None
     if task.ledger != "off":

@@ -196,15 +196,13 @@ def _second_half(records: dict[str, np.ndarray]) -> Any:
 def _mean_curvature(posterior: RegressionNetwork, positions: Any) -> jax.Array:
     """Mean over the saves, for each replica; in float64, for it will be inverted."""
 
-    def add(total, position):
-        return total + jax.vmap(lambda x: numeric(posterior.curvature(x, POSTERIOR.couplings)))(
-            position
-        ), None
+    def of_all(position):
+        return jax.vmap(lambda x: numeric(posterior.curvature(x, POSTERIOR.couplings)))(position)
 
-    first = jax.tree.map(lambda x: x[0], positions)
-    zero = jnp.zeros_like(jax.vmap(lambda x: numeric(posterior.curvature(x, POSTERIOR.couplings)))(first))
-    saves = len(positions["log_noise"])
-    return jax.lax.scan(add, zero, positions)[0] / saves
+    shape = jax.eval_shape(of_all, jax.tree.map(lambda x: x[0], positions))
+    zero = jnp.zeros(shape.shape, shape.dtype)
+    total, _ = jax.lax.scan(lambda total, position: (total + of_all(position), None), zero, positions)
+    return total / len(positions["log_noise"])
 
 
 def sample(
