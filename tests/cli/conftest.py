@@ -10,7 +10,7 @@ import pytest
 from heatbath.cli import group
 from heatbath.cli.answer import run_verb
 from heatbath.data import read_table
-from heatbath.learning.problem import regression_problem
+from heatbath.learning.problem import configuration, regression_problem
 from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
 
@@ -76,20 +76,7 @@ def synthetic_run(path: Path, table: Path, targets: list[str], saves: int = 6, *
     """A run folder as `learn` makes it, with random numbers for samples."""
     problem = regression_problem(read_table(table), targets, table.stem)
     settings = Settings(hidden=(4,), replicas=3, steps=20 * max(saves, 1))
-    config = {
-        "task": "regression",
-        "data": {
-            "name": problem.name,
-            "source": problem.source,
-            "sha256": problem.sha256,
-            "rows": len(problem.inputs),
-            "inputs": list(problem.input_names),
-            "targets": list(problem.target_names),
-        },
-        **settings.to_config(),
-        "standardisation": problem.standardisation.to_config(),
-        **changes,
-    }
+    config = {**configuration(problem, settings), **changes}
     rng = np.random.default_rng(1)
     outputs = len(targets)
     shapes = {

@@ -9,7 +9,7 @@ from heatbath.cli.answer import common
 from heatbath.cli.learn import load_problem
 from heatbath.data.text import quoted
 from heatbath.errors import Refused
-from heatbath.learning.problem import Problem
+from heatbath.learning.problem import Problem, stored_problem
 from heatbath.learning.settings import Settings, check_config
 from heatbath.store import RunFolder, check_free, next_run_name
 from heatbath.store.files import open_plain, show
@@ -54,8 +54,6 @@ def read(config: Path) -> dict:
 def data_of(config: Path, values: dict) -> Problem:
     """From the run folder beside the config, else from the source it names; the hash must agree."""
     if (config.parent / "data.npz").is_file() and (config.parent / "journal.jsonl").is_file():
-        from heatbath.learning.fit import stored_problem
-
         folder = RunFolder.open(config.parent)
         if folder.config.get("data") != values["data"]:
             raise Refused(f"[data] of {show(config)} is not that of the run it lies in: move it elsewhere")

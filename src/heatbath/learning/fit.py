@@ -32,7 +32,7 @@ from heatbath.core import (
 from heatbath.core.numeric import ravel
 from heatbath.dynamics import CurvatureWarmUp, Gibbs, MicrocanonicalLangevin, metric_of
 from heatbath.errors import Refused
-from heatbath.learning.problem import Problem
+from heatbath.learning.problem import Problem, configuration, stored_problem
 from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
 from heatbath.systems import RegressionNetwork
@@ -66,23 +66,6 @@ def network(problem: Problem, settings: Settings) -> RegressionNetwork:
     )
 
 
-def configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
-    """config.toml of a run."""
-    return {
-        "task": "regression",
-        "data": {
-            "name": problem.name,
-            "source": problem.source,
-            "sha256": problem.sha256,
-            "rows": len(problem.inputs),
-            "inputs": list(problem.input_names),
-            "targets": list(problem.target_names),
-        },
-        **settings.to_config(),
-        "standardisation": problem.standardisation.to_config(),
-    }
-
-
 def environment(problem: Problem, settings: Settings) -> dict[str, Any]:
     """environment.json of a run: versions, device, replicas on it, seed, hash of the data."""
     return {
@@ -102,20 +85,6 @@ def create(path: Path, problem: Problem, settings: Settings) -> RunFolder:
     """A new run folder with the data in it, open for writing."""
     data = {"inputs": problem.inputs, "targets": problem.targets}
     return RunFolder.create(path, configuration(problem, settings), environment(problem, settings), data)
-
-
-def stored_problem(folder: RunFolder) -> Problem:
-    """The problem a run was made for, from its own folder."""
-    data, arrays = folder.config["data"], folder.data()
-    return Problem(
-        data["name"],
-        data["source"],
-        data["sha256"],
-        tuple(data["inputs"]),
-        tuple(data["targets"]),
-        arrays["inputs"],
-        arrays["targets"],
-    )
 
 
 def fit(folder: RunFolder, *, progress: bool = True) -> Cost:

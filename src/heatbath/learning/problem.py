@@ -9,6 +9,8 @@ import numpy as np
 from heatbath.data import Table, check_columns
 from heatbath.data.text import listed, quoted
 from heatbath.errors import Refused
+from heatbath.learning.settings import Settings
+from heatbath.store import RunFolder
 
 RESOLUTION = 1e-14  # a column that varies by less than this share of its size counts as constant
 TINY = 1e-100  # and so does one whose squares would underflow
@@ -106,3 +108,34 @@ def regression_problem(table: Table, targets: Sequence[str], name: str) -> Probl
             why = "is constant" if np.ptp(table.column(column)) == 0 else "varies by rounding errors only"
             raise Refused(f"{table.path}: target {quoted(column)} {why}: there is nothing to learn")
     return Problem(name, table.path, table.sha256, inputs, tuple(targets), table.select(inputs), values)
+
+
+def configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
+    """config.toml of a run."""
+    return {
+        "task": "regression",
+        "data": {
+            "name": problem.name,
+            "source": problem.source,
+            "sha256": problem.sha256,
+            "rows": len(problem.inputs),
+            "inputs": list(problem.input_names),
+            "targets": list(problem.target_names),
+        },
+        **settings.to_config(),
+        "standardisation": problem.standardisation.to_config(),
+    }
+
+
+def stored_problem(folder: RunFolder) -> Problem:
+    """The problem a run was made for, from its own folder."""
+    data, arrays = folder.config["data"], folder.data()
+    return Problem(
+        data["name"],
+        data["source"],
+        data["sha256"],
+        tuple(data["inputs"]),
+        tuple(data["targets"]),
+        arrays["inputs"],
+        arrays["targets"],
+    )
