@@ -73,8 +73,9 @@ def test_run_repeats_bit_for_bit(sampled, tmp_path, heatbath):
 def test_more_steps_are_a_longer_run(sampled, tmp_path, heatbath):
     run = Path(shutil.copytree(sampled / "run", tmp_path / "run"))
     assert heatbath("resume", run, "--more", "60", "--quiet").code == 0
-    longer = (*LEARN[:-1], "100", "--out", tmp_path / "longer", "--quiet")
-    assert heatbath("learn", sampled / "tiny.csv", *longer).code == 0
+    asked = (sampled / "run" / "config.toml").read_text().replace("steps = 40", "steps = 100")
+    (tmp_path / "config.toml").write_text(asked)
+    assert heatbath("run", tmp_path / "config.toml", "--out", tmp_path / "longer", "--quiet").code == 0
     assert tree(run) == tree(tmp_path / "longer")
 
 
