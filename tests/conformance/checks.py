@@ -73,7 +73,7 @@ def full_ratio(dynamics, run, system=TRAP, start=REST, end=DRIVEN) -> float:
     end_energy = np.asarray(first[:, -1] + last[:, -1])
     start_energy = end_energy - np.asarray(ledger.energy_change)
     exponent = end_energy / float(end.temperature) - start_energy / float(start.temperature)
-    momenta = int(np.any(last != 0)) * system.dimension
+    momenta = int(np.any(last[:, -1] != 0)) * system.dimension
     log_ratio = float(system.log_partition(end) - system.log_partition(start))
     log_ratio += momenta / 2 * float(jnp.log(end.temperature / start.temperature))
     return z_score(np.exp(-(exponent + np.asarray(ledger.entropy_flow))), float(np.exp(log_ratio)))

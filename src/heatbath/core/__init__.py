@@ -1,7 +1,7 @@
 """The grammar: a system, moved by a dynamics, driven by a protocol, with a ledger that keeps the books."""
 
 from heatbath.core.control import Control
-from heatbath.core.dynamics import Draw, Dynamics, Flow
+from heatbath.core.dynamics import Draw, Dynamics, Flow, MinibatchDynamics
 from heatbath.core.ensemble import EnsembleMove
 from heatbath.core.ledger import Ledger
 from heatbath.core.numeric import integer, numeric
@@ -20,9 +20,20 @@ from heatbath.core.protocol import (
     Quench,
     Reversed,
 )
-from heatbath.core.simulate import Run, from_arrays, run_key, simulate, to_arrays
+from heatbath.core.simulate import Diverged, Run, from_arrays, run_key, simulate, to_arrays
 from heatbath.core.sink import Sink
-from heatbath.core.system import Conditional, Solvable, System, energy_and_gradient, energy_at
+from heatbath.core.system import (
+    Conditional,
+    Items,
+    Loaded,
+    Solvable,
+    System,
+    Window,
+    batch_gradient,
+    energy_and_gradient,
+    energy_at,
+    take,
+)
 
 __all__ = [
     "Average",
@@ -30,6 +41,7 @@ __all__ = [
     "Constant",
     "Control",
     "Cyclic",
+    "Diverged",
     "Draw",
     "Dynamics",
     "EnsembleMove",
@@ -37,8 +49,11 @@ __all__ = [
     "Flow",
     "FromFunction",
     "Geometric",
+    "Items",
     "Ledger",
     "Linear",
+    "Loaded",
+    "MinibatchDynamics",
     "Observer",
     "PerReplica",
     "Piecewise",
@@ -53,6 +68,8 @@ __all__ = [
     "Snapshot",
     "Solvable",
     "System",
+    "Window",
+    "batch_gradient",
     "energy_and_gradient",
     "energy_at",
     "from_arrays",
@@ -60,5 +77,6 @@ __all__ = [
     "numeric",
     "run_key",
     "simulate",
+    "take",
     "to_arrays",
 ]

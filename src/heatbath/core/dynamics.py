@@ -95,3 +95,51 @@ class Dynamics(eqx.Module, Generic[S]):
     def examples(cls) -> dict[str, Any]:
         """Instances the conformance tests run; see tests/conformance."""
         return {}
+
+
+class MinibatchDynamics(Dynamics[S]):
+    """A dynamics that sees a part of the data at a time.
+
+    It draws the random numbers of many steps at once, and the energy of all the data is known only where it was
+    measured (`refresh`), not after every `move`. `simulate` runs it in stretches of many moves; `step` is
+    the same by hand, one move with all the books.
+    """
+
+    def draws(self, system: System, state: S, key: Array, first: Array, count: int) -> Any:
+        """The random numbers of steps ``first`` to ``first + count - 1``: a pytree with leading axis ``count``,
+        the same numbers however many are drawn at once."""
+        raise NotImplementedError
+
+    def items(self, drawn: Any) -> Any:
+        """The ``items`` of `System.energy` that one step's random numbers choose; None for all of them."""
+        return None
+
+    def move(self, system: System, state: S, control: Control, drawn: Any, items: Any) -> S:
+        """One step; the state's potential energy is left as it was."""
+        raise NotImplementedError
+
+    def path_heat(self, system: System, old: S, new: S, control: Control, drawn: Any, items: Any) -> Array:
+        """-T ln[p(x -> x')/p~(x' -> x)] given the minibatch; where ``refusal`` is None."""
+        raise NotImplementedError
+
+    def shuffling(self, system: System) -> tuple[int, int]:
+        """Steps between two shuffles of the data (0: never), and items repeated at the end."""
+        return 0, 0
+
+    def step(self, system: System, state: S, control: Control, draw: Draw) -> tuple[S, Flow]:
+        drawn = jax.tree.map(
+            lambda x: x[0], self.draws(system, state, draw.replica_key, jnp.asarray(draw.step), 1)
+        )
+        return self.step_given(system, state, control, drawn)
+
+    def step_given(self, system: System, state: S, control: Control, drawn: Any) -> tuple[S, Flow]:
+        """A move with given random numbers, and its books: costs an energy of all the data."""
+        items = self.items(drawn)
+        moved = self.move(system, state, control, drawn, items)
+        new = self.refresh(system, moved, control)
+        if self.refusal():
+            nan = jnp.full_like(self.potential(new), jnp.nan)
+            return new, Flow(nan, nan)
+        heat = self.path_heat(system, state, moved, control, drawn, items)
+        change = self.energy(system, new, control) - self.energy(system, state, control)
+        return new, Flow(heat, change - heat)

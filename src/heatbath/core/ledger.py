@@ -65,3 +65,8 @@ class Ledger(eqx.Module):
             self.entropy_flow - heat / control.temperature,
             energy_change,
         )
+
+    def closed(self, control: Control, energy_change: Array) -> "Ledger":
+        """The energy was measured after steps at fixed control whose heat is booked: the rest is shadow work."""
+        rest = energy_change - self.work - self.heat - self.shadow_work
+        return self.stepped(control, jnp.zeros_like(rest), rest, energy_change)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from heatbath.core.control import Control
-from heatbath.core.dynamics import Draw, Dynamics, Flow
+from heatbath.core.dynamics import Draw, Dynamics, Flow, MinibatchDynamics
 from heatbath.core.ensemble import EnsembleMove
 from heatbath.core.ledger import Ledger
 from heatbath.core.numeric import all_finite, float_dtype, select
@@ -33,6 +33,7 @@ class Task(eqx.Module):
     replicas: int = eqx.field(static=True)
     every: int = eqx.field(static=True)
     ledger: str = eqx.field(static=True)
+    energy_every: Array | None = None
 
     def numbers(self) -> Array:
         return jnp.arange(self.replicas)
@@ -59,6 +60,11 @@ class Task(eqx.Module):
             return protocol.moves(step)
         at = eqx.filter_vmap(lambda p: jnp.asarray(p.moves(step)), in_axes=(axis,), axis_size=self.replicas)
         return jnp.any(at(protocol))
+
+    @property
+    def method(self) -> Dynamics:
+        """The dynamics (with a replica axis where it differs between replicas)."""
+        return _member(self.dynamics)[0]
 
     def each(self, function: Callable) -> Callable:
         """``function(dynamics, ...)`` vmapped over replicas; the arguments carry the replica axis."""
@@ -103,7 +109,9 @@ def start(task: Task, positions: Any) -> Carry:
         return state, dynamics.energy(task.system, state, control)
 
     states, energy = task.each(init)(positions, task.controls(jnp.zeros((), int)), task.init_keys())
-    _, flow = eqx.filter_eval_shape(_step, task, states, jnp.zeros((), int))
+    info = {}
+    if not isinstance(task.method, MinibatchDynamics):
+        info = eqx.filter_eval_shape(_step, task, states, jnp.zeros((), int))[1].info
     ledgers = None
     if task.ledger != "off":
         ledgers = jax.tree.map(lambda x: jnp.broadcast_to(x, (task.replicas,)), Ledger.zero())
@@ -114,7 +122,7 @@ def start(task: Task, positions: Any) -> Carry:
         observers={name: jax.vmap(o.init)(positions) for name, o in task.observers.items()},
         alive=jnp.ones(task.replicas, bool),
         first_bad_step=jnp.full(task.replicas, -1, jnp.zeros((), int).dtype),
-        totals={name: jnp.zeros(task.replicas, float_dtype()) for name in flow.info},
+        totals={name: jnp.zeros(task.replicas, float_dtype()) for name in info},
     )
 
 
@@ -171,7 +179,7 @@ def _advance_one(task: Task, carry: Carry, t: Array) -> tuple[Carry, Mapping[str
     moved = task.moved(t)
     if moved is not False:
         states, ledgers = jax.lax.cond(
-            moved & (t > 0), lambda s, b: _drive(task, s, b, t), lambda s, b: (s, b), states, ledgers
+            moved & (t > 0), lambda s, b: drive(task, s, b, t), lambda s, b: (s, b), states, ledgers
         )
     new, flow = _step(task, states, t)
     if ledgers is not None:
@@ -198,14 +206,14 @@ def _advance_one(task: Task, carry: Carry, t: Array) -> tuple[Carry, Mapping[str
     for number, move in enumerate(task.moves):
         carry = jax.lax.cond(
             (t + 1) % move.every == 0,
-            lambda c, m=move, n=number: _ensemble(task, c, m, n, t),
+            lambda c, m=move, n=number: ensemble(task, c, m, n, t),
             lambda c: c,
             carry,
         )
     return carry, flow.info
 
 
-def _drive(task: Task, states: Any, ledgers: Ledger | None, t: Array) -> tuple[Any, Ledger | None]:
+def drive(task: Task, states: Any, ledgers: Ledger | None, t: Array) -> tuple[Any, Ledger | None]:
     """The control moves from ``t - 1`` to ``t`` at fixed position: work."""
 
     def one(dynamics, state, ledger, old, new):
@@ -243,6 +251,29 @@ def _book(task: Task, start_energy: Array, after: Any, ledgers: Ledger, flow: Fl
 
 def _observe(task: Task, carry: Carry, info: Mapping[str, Array], t: Array) -> tuple[Any, Any]:
     """Observers' carries and the record of one save: energies, ledger and what the observers store."""
+    observers, record = look(task, carry.states, carry.ledgers, carry.observers, info, t)
+    return observers, books(task, carry, t) | record
+
+
+def books(task: Task, carry: Carry, t: Array) -> dict[str, Any]:
+    """Energies, temperature and ledger of every replica, as they are recorded."""
+    record: dict[str, Any] = {
+        "potential": task.each(lambda d, s: d.potential(s))(carry.states),
+        "kinetic": task.each(lambda d, s: d.kinetic(s))(carry.states),
+        "temperature": task.controls(t).temperature,
+    }
+    if carry.ledgers is not None:
+        record["ledger"] = {
+            name: getattr(carry.ledgers, name)
+            for name in ("work", "reduced_work", "heat", "shadow_work", "entropy_flow", "energy_change")
+        }
+    return record
+
+
+def look(
+    task: Task, states: Any, ledgers: Ledger | None, observers: Any, info: Mapping[str, Array], t: Array
+) -> tuple[Any, dict[str, Any]]:
+    """What the observers carry on and store."""
 
     def one(dynamics, state, ledger, control, info, carries):
         seen = Snapshot(
@@ -255,28 +286,17 @@ def _observe(task: Task, carry: Carry, info: Mapping[str, Array], t: Array) -> t
             ledger=ledger,
             info=info,
         )
-        record = {
-            "potential": seen.potential,
-            "kinetic": seen.kinetic,
-            "temperature": control.temperature,
-        }
-        if ledger is not None:
-            record["ledger"] = {
-                name: getattr(ledger, name)
-                for name in ("work", "reduced_work", "heat", "shadow_work", "entropy_flow", "energy_change")
-            }
-        new = {}
+        new, record = {}, {}
         for name, observer in task.observers.items():
             new[name], record[name] = observer(carries[name], seen)
         return new, record
 
-    return task.each(one)(carry.states, carry.ledgers, task.controls(t), info, carry.observers)
+    return task.each(one)(states, ledgers, task.controls(t), info, observers)
 
 
-def _ensemble(task: Task, carry: Carry, move: EnsembleMove, number: int, t: Array) -> Carry:
+def ensemble(task: Task, carry: Carry, move: EnsembleMove, number: int, t: Array) -> Carry:
     key = jax.random.fold_in(jax.random.fold_in(task.key, jnp.uint32(MOVE_STREAM)), number)
-    dynamics, _ = _member(task.dynamics)
     states, ledgers = move.apply(
-        task.system, dynamics, carry.states, task.controls(t), carry.ledgers, jax.random.fold_in(key, t), t
+        task.system, task.method, carry.states, task.controls(t), carry.ledgers, jax.random.fold_in(key, t), t
     )
     return eqx.tree_at(lambda c: (c.states, c.ledgers), carry, (states, ledgers))

@@ -13,21 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from heatbath.core import loop
-from heatbath.core.dynamics import Dynamics
+from heatbath.core import loop, minibatch_loop
+from heatbath.core.dynamics import Dynamics, MinibatchDynamics
 from heatbath.core.ensemble import EnsembleMove
 from heatbath.core.ledger import Ledger
-from heatbath.core.numeric import all_finite, x64
+from heatbath.core.numeric import all_finite, integer, x64
 from heatbath.core.observer import Observer, Positions
 from heatbath.core.progress import Progress
 from heatbath.core.protocol import PerReplica, Protocol
 from heatbath.core.sink import Sink
 from heatbath.core.system import System
-from heatbath.errors import Interrupted, Refused
+from heatbath.errors import Interrupted, Refused, Stopped
 
 CHUNK_SECONDS = 0.35
 BLOCK_STEPS = 1_000
 BLOCK_BYTES = 64 * 2**20
+MEMORY_BYTES = 16 * 2**20  # of a block that is not stored: fresh memory costs more than what is written to it
 LIMIT = 2**32
 
 
@@ -55,6 +56,18 @@ class Run:
     compile_seconds: float
 
 
+class Diverged(Stopped):
+    """No replica is alive; ``run`` is what the run has until then, its positions the last good ones."""
+
+    def __init__(self, run: Run):
+        last = int(run.first_bad_step.max())
+        super().__init__(
+            f"diverged: energy, gradient or position is not finite in any replica at step {last:,};"
+            " try a smaller step size"
+        )
+        self.run = run
+
+
 def simulate(
     system: System,
     dynamics: Dynamics | PerReplica,
@@ -70,6 +83,7 @@ def simulate(
     sink: Sink | None = None,
     progress: Progress | bool | None = None,
     positions: Any = None,
+    energy_every: int | None = None,
 ) -> Run:
     """Run ``replicas`` copies of ``system`` for ``steps`` steps.
 
@@ -84,12 +98,23 @@ def simulate(
     resumable; Ctrl-C and SIGTERM then save and raise `Interrupted`. ``progress``: False shows none.
 
     The result does not depend on chunks, blocks or interruptions. Raises `Refused` for bad requests and
-    for an energy or gradient that is not finite at the start.
+    for an energy or gradient that is not finite at the start, `Diverged` (with what the run has until then)
+    as soon as no replica is alive.
+
+    Minibatch dynamics: the energy of all the data is evaluated where the control moves, at the end of each
+    block of records and every ``energy_every`` steps; at saves where it was not, energies and ledger are NaN
+    in the records.
     """
     mode = _ledger_mode(dynamics, ledger)
     if moves and isinstance(dynamics, PerReplica):
         raise Refused("ensemble moves need one dynamics for all replicas: what they swap must fit everywhere")
-    _check_counts(replicas=replicas, steps=steps, every=every)
+    _check_counts(replicas=replicas, steps=steps, every=every, energy_every=energy_every or 1)
+    method = dynamics.stacked if isinstance(dynamics, PerReplica) else dynamics
+    minibatches = isinstance(method, MinibatchDynamics)
+    if energy_every is not None and not minibatches:
+        raise Refused(
+            f"energy_every is for minibatch dynamics: {type(method).__name__} knows its energy at every step"
+        )
     task = loop.Task(
         system=system,
         dynamics=dynamics,
@@ -97,22 +122,30 @@ def simulate(
         observers={"position": Positions()} if observers is None else dict(observers),
         moves=tuple(moves),
         key=run_key(key),
-        replicas=max(replicas, 2),  # a batch of one rounds differently: it is padded
+        replicas=replicas
+        if minibatches
+        else max(replicas, 2),  # a batch of one rounds differently: it is padded
         every=every,
         ledger=mode,
+        energy_every=None if energy_every is None or mode == "off" else integer(energy_every),
     )
-    if replicas == 1 and positions is not None:
+    if task.replicas > replicas and positions is not None:
         positions = jax.tree.map(lambda x: jnp.concatenate([x, x]), positions)
     began, compiled = time.perf_counter(), _compiling.seconds
     carry = _start(task, positions)
     bar = progress if isinstance(progress, Progress) else Progress()
-    driver = _Driver(task, steps, replicas, sink, None if progress is False else bar)
+    driver = (_MinibatchDriver if minibatches else _Driver)(
+        task, steps, replicas, sink, None if progress is False else bar
+    )
     try:
         carry, records = driver.run(carry)
     finally:
         bar.close()
     clocks = time.perf_counter() - began, _compiling.seconds - compiled
-    return _result(task, carry, records, replicas, steps, *clocks)
+    run = _result(task, carry, records, replicas, driver.reached, *clocks)
+    if not run.alive.any():
+        raise Diverged(run)
+    return run
 
 
 def run_key(key: Array | int) -> Array:
@@ -144,41 +177,63 @@ class _Driver:
 
     def __init__(self, task: loop.Task, steps: int, replicas: int, sink: Sink | None, bar: Progress | None):
         self.task, self.steps, self.replicas, self.sink, self.bar = task, steps, replicas, sink, bar
-        self.kept: list[dict[str, np.ndarray]] = []
+        self.kept: dict[str, np.ndarray] = {}
+        self.saved = self.reached = 0
 
     def run(self, carry: loop.Carry) -> tuple[loop.Carry, dict[str, np.ndarray]]:
         shapes = loop.record_shapes(self.task, carry)
         block_steps, every = self._block_steps(shapes), self.task.every
         steps = block_steps if self.sink is not None else min(block_steps, self.steps)
-        empty = jax.tree.map(lambda x: jnp.zeros((-(-steps // every) + 1, *x.shape), x.dtype), shapes)
+        empty = self._empty(shapes, -(-steps // every))
         step, block, carry, buffer = self._restore(carry, empty)
         chunk = 1
         with _interruptible(self.sink is not None) as stop:
             while step < self.steps:
                 block_end = (block // block_steps + 1) * block_steps
-                end = min(step + chunk, block_end, self.steps)
+                end = self._end(step, min(step + chunk, block_end, self.steps))
                 began = time.perf_counter()
-                carry, buffer = loop.advance(
-                    self.task, carry, buffer, jnp.asarray(step), jnp.asarray(end), jnp.asarray(block)
-                )
+                carry, buffer = self._advance(carry, buffer, step, end, block)
                 jax.block_until_ready(carry)
                 seconds_a_step = (time.perf_counter() - began) / (end - step)
                 step = end
                 chunk = max(1, min(8 * chunk, int(CHUNK_SECONDS / seconds_a_step)))
                 self._show(step, carry)
-                if step in (block_end, self.steps):
+                dead = not np.asarray(carry.alive).any()
+                if dead or step in (block_end, self.steps):
+                    carry, buffer = self._close(carry, buffer, step, block)
                     self._finish(step, (step - block) // every, buffer, carry)
-                    block, buffer = step, empty
+                    block, buffer = step, self._emptied(buffer, empty)
+                if dead:
+                    break
                 if stop.is_set():
                     self._interrupt(step, (step - block) // every, block < step, buffer, carry)
-        names = self.kept[0] if self.kept else {}
-        return carry, {name: np.concatenate([k[name] for k in self.kept]) for name in names}
+        self.reached = step
+        return carry, {name: records[: self.saved] for name, records in self.kept.items()}
+
+    def _empty(self, shapes: Any, saves: int) -> Any:
+        """A block's buffer: a row for each save and a scratch row."""
+        return jax.tree.map(lambda x: jnp.zeros((saves + 1, *x.shape), x.dtype), shapes)
+
+    def _emptied(self, buffer: Any, empty: Any) -> Any:
+        """The buffer for the next block."""
+        return empty
+
+    def _end(self, step: int, end: int) -> int:
+        """Where the chunk that begins at ``step`` ends at the latest."""
+        return end
+
+    def _advance(self, carry: loop.Carry, buffer: Any, step: int, end: int, block: int):
+        return loop.advance(self.task, carry, buffer, jnp.asarray(step), jnp.asarray(end), jnp.asarray(block))
+
+    def _close(self, carry: loop.Carry, buffer: Any, step: int, block: int) -> tuple[loop.Carry, Any]:
+        """What is due at the end of a block."""
+        return carry, buffer
 
     def _block_steps(self, shapes: Any) -> int:
-        """Steps of a block, from counts alone: at most 64 MB of records, and 1,000 steps where stored."""
+        """Steps of a block, from counts alone: where stored at most 1,000 and 64 MB of records."""
         every = self.task.every
         size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
-        saves = max(1, BLOCK_BYTES // max(size, 1))
+        saves = max(1, (MEMORY_BYTES if self.sink is None else BLOCK_BYTES) // max(size, 1))
         if self.sink is not None:
             saves = min(saves, max(1, BLOCK_STEPS // every))
         return saves * every
@@ -200,11 +255,17 @@ class _Driver:
         return step, block - len(jax.tree.leaves(rows)[0]) * self.task.every, carry, filled
 
     def _finish(self, step: int, saves: int, buffer: Any, carry: loop.Carry) -> None:
-        records = to_arrays(jax.tree.map(lambda b: b[:saves], buffer))
-        if self.sink is None:
-            self.kept.append(records)
-        else:
-            self.sink.block(step, records, to_arrays(carry))
+        if self.sink is not None:
+            self.sink.block(step, to_arrays(jax.tree.map(lambda b: b[:saves], buffer)), to_arrays(carry))
+            return
+        for name, x in to_arrays(buffer).items():
+            if saves == self.steps // self.task.every:
+                self.kept[name] = x[:saves]
+                continue
+            if name not in self.kept:
+                self.kept[name] = np.empty((self.steps // self.task.every, *x.shape[1:]), x.dtype)
+            self.kept[name][self.saved : self.saved + saves] = x[:saves]
+        self.saved += saves
 
     def _interrupt(self, step: int, saves: int, unfinished: bool, buffer: Any, carry: loop.Carry) -> None:
         assert self.sink is not None
@@ -220,6 +281,45 @@ class _Driver:
         temperature = np.asarray(self.task.controls(jnp.asarray(step - 1)).temperature)[: self.replicas]
         energy = float(potential[alive].mean()) if alive.any() else float("nan")
         self.bar.update(step, self.steps, energy, float(temperature.mean()), int(alive.sum()), self.replicas)
+
+
+class _MinibatchDriver(_Driver):
+    """The same for minibatch dynamics: shuffles the data, measures the energy at the end of a block."""
+
+    epoch, shuffled = -1, None
+
+    def _empty(self, shapes: Any, saves: int) -> Any:
+        empty = super()._empty(shapes, saves)
+        return self._emptied(empty, empty)
+
+    def _emptied(self, buffer: Any, empty: Any) -> Any:
+        """Energies and ledger unknown; what the observers store is written over."""
+        books = {name: x for name, x in buffer.items() if name not in self.task.observers}
+        return buffer | jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), books)
+
+    def _end(self, step: int, end: int) -> int:
+        every, _ = self.task.method.shuffling(self.task.system)
+        return min(end, (step // every + 1) * every) if every else end
+
+    def _advance(self, carry: loop.Carry, buffer: Any, step: int, end: int, block: int):
+        task = self._in_order(step)
+        chunk = minibatch_loop.Chunk(task, carry, jnp.asarray(step), jnp.asarray(end), jnp.asarray(block))
+        return minibatch_loop.advance(chunk, buffer)
+
+    def _in_order(self, step: int) -> loop.Task:
+        """The task with the data in the order of ``step``."""
+        every, repeated = self.task.method.shuffling(self.task.system)
+        if not every:
+            return self.task
+        if step // every != self.epoch:
+            self.epoch = step // every
+            self.shuffled = minibatch_loop.shuffled(self.task, jnp.asarray(self.epoch), repeated)
+        return self.shuffled
+
+    def _close(self, carry: loop.Carry, buffer: Any, step: int, block: int) -> tuple[loop.Carry, Any]:
+        if self.task.ledger == "off" or (self.sink is None and step < self.steps):
+            return carry, buffer  # blocks in memory are short
+        return minibatch_loop.closed(self.task, carry, buffer, jnp.asarray(step), jnp.asarray(block))
 
 
 def to_arrays(tree: Any) -> dict[str, np.ndarray]:
@@ -268,7 +368,7 @@ def _interruptible(active: bool) -> Iterator[threading.Event]:
 def _ledger_mode(dynamics: Dynamics | PerReplica, ledger: str | None) -> str:
     method = dynamics.stacked if isinstance(dynamics, PerReplica) else dynamics
     refusal = method.refusal()
-    mode = ledger or ("energy" if refusal else "path")
+    mode = ledger or ("energy" if refusal or isinstance(method, MinibatchDynamics) else "path")
     if mode not in ("path", "energy", "off"):
         raise Refused(f"ledger {mode!r} is unknown: choose 'path', 'energy' or 'off'")
     if mode == "path" and refusal:

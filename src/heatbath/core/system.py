@@ -13,15 +13,42 @@ from heatbath.core.numeric import widen
 Position = Any
 
 
+class Window(eqx.Module):
+    """The ``size`` items from ``start`` on, which lie together in memory; ``start`` may be traced."""
+
+    start: Array
+    size: int = eqx.field(static=True)
+
+
+class Loaded(eqx.Module):
+    """Items that are not part of the system: their data, arrays with the items as leading axis."""
+
+    data: Any
+
+
+Items = Array | Window | Loaded
+
+
+def take(data: Any, items: Items) -> tuple[Any, int]:
+    """The rows of ``data`` (a pytree of arrays) that ``items`` name, and how many they are."""
+    if isinstance(items, Loaded):
+        return items.data, jax.tree.leaves(items.data)[0].shape[0]
+    if isinstance(items, Window):
+        rows = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, items.start, items.size), data)
+        return rows, items.size
+    return jax.tree.map(lambda x: x[items], data), items.size
+
+
 class System(eqx.Module):
     """Energy of a configuration; a position is any pytree of floating arrays.
 
     Subclass, give `energy` and `init`; fields that are numbers take ``eqx.field(converter=numeric)``.
     """
 
-    def energy(self, position: Position, couplings: Mapping[str, Any], items: Array | None = None) -> Array:
-        """U, a scalar, extensive: summed over the data (not averaged). With ``items``, an integer vector,
-        the sum over those items only, scaled by n_items/len(items): an unbiased estimate of U."""
+    def energy(self, position: Position, couplings: Mapping[str, Any], items: Items | None = None) -> Array:
+        """U, a scalar, extensive: summed over the data (not averaged). With ``items`` (an integer vector, a
+        `Window` or `Loaded` data; `take` understands them all) the sum over those items only, scaled by
+        n_items over their number: an unbiased estimate of U."""
         raise NotImplementedError
 
     def init(self, key: Array, control: Control) -> Position:
@@ -32,6 +59,13 @@ class System(eqx.Module):
     def n_items(self) -> int:
         """Number of data items the energy is a sum over; 0 where there are none."""
         return 0
+
+    def reordered(self, order: Array) -> "System":
+        """The system with its items in another order, followed by those of ``order`` beyond n_items again:
+        what windows that wrap around are cut from."""
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot reorder its items: draw them WithReplacement"
+        )
 
     @property
     def precision(self) -> str:
@@ -84,6 +118,14 @@ def energy_and_gradient(
     """U and dU/dx (a pytree like the position) at the precision the system asks for."""
     energy, gradient = jax.value_and_grad(system.energy)(_cast(system, position), couplings)
     return widen(energy), gradient
+
+
+def batch_gradient(
+    system: System, position: Position, couplings: Mapping[str, Any], items: Items | None
+) -> Position:
+    """dU/dx of the items, estimated from them for all; in the position's dtype."""
+    gradient = jax.grad(system.energy)(_cast(system, position), couplings, items)
+    return jax.tree.map(lambda g, x: g.astype(x.dtype), gradient, position)
 
 
 def _cast(system: System, position: Position) -> Position:

@@ -1,5 +1,6 @@
 """Dynamics: what moves a system in contact with a heat bath. The conformance tests find them here."""
 
+from heatbath.dynamics.batches import Batches, FixedOrder, Reshuffled, Windows, WithReplacement
 from heatbath.dynamics.blackjax import BlackJAX
 from heatbath.dynamics.curvature import CurvatureWarmUp
 from heatbath.dynamics.exchange import ReplicaExchange
@@ -8,23 +9,41 @@ from heatbath.dynamics.hamiltonian import HMC
 from heatbath.dynamics.langevin import MALA, OverdampedLangevin
 from heatbath.dynamics.metric import Dense, Diagonal, Metric, metric_of
 from heatbath.dynamics.microcanonical import MicrocanonicalLangevin
+from heatbath.dynamics.minibatch import CyclicCosine, Polynomial, Schedule, StochasticGradient
+from heatbath.dynamics.sgd import SGD, Optax
+from heatbath.dynamics.sghmc import SGHMC, SGNHT
+from heatbath.dynamics.sgld import SGLD
 from heatbath.dynamics.tune import WarmUp, tune
 from heatbath.dynamics.underdamped import Langevin
 
 __all__ = [
     "HMC",
     "MALA",
+    "SGD",
+    "SGHMC",
+    "SGLD",
+    "SGNHT",
+    "Batches",
     "BlackJAX",
     "CurvatureWarmUp",
+    "CyclicCosine",
     "Dense",
     "Diagonal",
+    "FixedOrder",
     "Gibbs",
     "Langevin",
     "Metric",
     "MicrocanonicalLangevin",
+    "Optax",
     "OverdampedLangevin",
+    "Polynomial",
     "ReplicaExchange",
+    "Reshuffled",
+    "Schedule",
+    "StochasticGradient",
     "WarmUp",
+    "Windows",
+    "WithReplacement",
     "metric_of",
     "tune",
 ]

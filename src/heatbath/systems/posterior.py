@@ -1,6 +1,7 @@
 """A Bayesian posterior as a system: U = -(log prior + coupling x log likelihood)."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from heatbath.core import Control, System
+from heatbath.core import Control, Items, System, take
 from heatbath.core.numeric import float_dtype, widen
 
 
@@ -29,23 +30,30 @@ class Posterior(System):
     initial: Callable[[Array], Any] = eqx.field(static=True)
     data: tuple[Array, Array]
     precise: bool = eqx.field(static=True, default=False)
+    repeated: int = eqx.field(static=True, default=0)  # items at the end that are there twice: `reordered`
 
     @property
     def n_items(self) -> int:
-        return self.data[0].shape[0]
+        return self.data[0].shape[0] - self.repeated
+
+    def reordered(self, order: Array) -> "Posterior":
+        data = jax.tree.map(lambda x: x[order], self.data)
+        return replace(self, data=data, repeated=order.size - self.n_items)
 
     @property
     def precision(self) -> str:
         return "float64" if self.precise else "position"
 
-    def energy(self, position: Any, couplings: Mapping[str, Any], items: Array | None = None) -> Array:
-        inputs, targets = self.data
-        scale = 1.0
-        if items is not None:
-            scale = self.n_items / items.size
-            inputs, targets = inputs[items], targets[items]
-        log_likelihood = jnp.sum(self.log_likelihood(position, inputs, targets), dtype=float_dtype()) * scale
+    def energy(self, position: Any, couplings: Mapping[str, Any], items: Items | None = None) -> Array:
+        (inputs, targets), count = self._rows(items)
+        log_likelihood = jnp.sum(self.log_likelihood(position, inputs, targets), dtype=float_dtype())
+        log_likelihood = log_likelihood * (self.n_items / count)
         return -(widen(self.log_prior(position)) + couplings.get("likelihood", 1.0) * log_likelihood)
+
+    def _rows(self, items: Items | None) -> tuple[Any, int]:
+        if items is not None:
+            return take(self.data, items)
+        return jax.tree.map(lambda x: x[: self.n_items], self.data), self.n_items
 
     def init(self, key: Array, control: Control) -> Any:
         return self.initial(key)
