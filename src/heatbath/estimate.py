@@ -8,7 +8,8 @@ from dataclasses import dataclass
 class Estimate:
     """A value with its standard error, effective sample size, and whether it can be relied on.
 
-    ``reason`` says in one sentence why not, where ``reliable`` is False. Prints as ``0.3465(12)``.
+    ``reason`` says in one sentence why not, where ``reliable`` is False; ``meaning``, where it is given, what
+    the number says to a reader. Prints as ``0.3465(12)``.
     """
 
     value: float
@@ -16,6 +17,7 @@ class Estimate:
     ess: float = math.nan
     reliable: bool = True
     reason: str = ""
+    meaning: str = ""
 
     def __post_init__(self):
         if not self.reliable and not self.reason:
@@ -37,6 +39,7 @@ class Estimate:
             "ess": number(self.ess),
             "reliable": bool(self.reliable),
             "reason": self.reason,
+            "meaning": self.meaning,
         }
 
 

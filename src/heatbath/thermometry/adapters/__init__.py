@@ -1,0 +1,1 @@
+"""Thin adapters of the thermometer to training loops: one module a framework, imported when it is used."""

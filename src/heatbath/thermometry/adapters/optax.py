@@ -1,0 +1,242 @@
+"""A thermometer for JAX training loops: a gradient transformation around the optimizer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from heatbath.errors import Refused
+from heatbath.thermometry.statistics import (
+    GRADIENTS_EVERY,
+    MOST_BLOCKS,
+    QUANTITIES,
+    Series,
+    Statistics,
+    micro_batch_estimates,
+    observation,
+)
+from heatbath.thermometry.summary import Summary
+
+Labels = Callable[[str], str]
+COLUMNS = 128
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ThermometerState:
+    """``inner``: the optimizer's own state. The rest is a `Series` in two arrays of fixed shape (each array
+    costs time at every call): ``sums`` (blocks + 1, layers, quantities), the open block last; ``counts``:
+    steps, full blocks, observations in the open one, length of a block. Read it with `read`."""
+
+    inner: Any
+    sums: Array
+    counts: Array
+    layers: tuple[str, ...] = field(metadata={"static": True})
+    sizes: tuple[int, ...] = field(metadata={"static": True})
+    skipped: tuple[str, ...] = field(metadata={"static": True})
+
+    @property
+    def steps(self) -> Array:
+        return self.counts[0]
+
+
+def _added(state: ThermometerState, row: Array) -> tuple[Array, Array]:
+    """``sums`` and ``counts`` after one more observation, as `Series.add` does it."""
+    steps, full, filled, length = state.counts
+    blocks, still_open, filled = state.sums[:-1], state.sums[-1] + row, filled + 1
+    closed = filled == length
+    blocks = blocks.at[full].set(jnp.where(closed, still_open, blocks[full]))
+    full = full + closed
+    crowded = full == MOST_BLOCKS
+    halved = jnp.concatenate([blocks[::2] + blocks[1::2], jnp.zeros_like(blocks[::2])])
+    sums = [jnp.where(crowded, halved, blocks), jnp.where(closed, 0.0, still_open)[None]]
+    counts = [steps, full // (1 + crowded), jnp.where(closed, 0, filled), length * (1 + crowded)]
+    return jnp.concatenate(sums), jnp.stack(counts)
+
+
+def thermometer(
+    optimizer: optax.GradientTransformation,
+    *,
+    learning_rate: float | optax.Schedule | None = None,
+    weight_decay: float = 0.0,
+    labels: Labels | None = None,
+    every: int = 10,
+) -> optax.GradientTransformationExtraArgs:
+    """``optimizer`` with a thermometer around it: the same updates, and `read` of its state gives the
+    summary.
+
+    ``learning_rate``: that of ``optimizer``, a number or a function of the step; None reads the one of
+    ``optax.inject_hyperparams``. ``weight_decay``: what ``optimizer`` adds to the gradient, times the
+    parameters. ``labels``: from a parameter's path, like ``layers/0/weight``, to the row it is counted in; a
+    row a leaf by
+    default. ``every``: steps from one observed step to the next.
+
+    ``update`` needs ``params``. Given ``micro_gradients``, mean gradients of micro-batches with these as
+    leading axis, and ``micro_batch_size``, it measures the noise scale. Raises `Refused` at ``init`` where
+    there is no floating-point parameter or no learning rate.
+    """
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise Refused(f"every is {every!r:.40}: give a whole number of steps, 1 or more")
+    inner = optax.with_extra_args_support(optimizer)
+    label = labels or (lambda path: path)
+
+    def rate(state: ThermometerState) -> Any:
+        if learning_rate is None:
+            one = optax.tree_utils.tree_get_all_with_path(state.inner, "learning_rate", filtering=_is_array)
+            return one[0][1] if one else None
+        return learning_rate(state.steps) if callable(learning_rate) else learning_rate
+
+    def init(params: optax.Params) -> ThermometerState:
+        names, rest = _names(params)
+        layers = tuple(dict.fromkeys(label(name) for name in names))
+        sizes = dict.fromkeys(layers, 0)
+        for name, leaf in zip(names, _floating(params, params), strict=True):
+            sizes[label(name)] += leaf.size
+        Statistics(layers, tuple(sizes.values()))  # refuses a model without parameters
+        state = ThermometerState(
+            inner.init(params),
+            jnp.zeros((MOST_BLOCKS + 1, len(layers), len(QUANTITIES)), float),
+            jnp.array([0, 0, 0, 1]),
+            layers,
+            tuple(sizes.values()),
+            rest,
+        )
+        if rate(state) is None:
+            raise Refused(
+                "the learning rate is not known: give thermometer(..., learning_rate=...) the optimizer's"
+            )
+        return state
+
+    def update(
+        updates: optax.Updates,
+        state: ThermometerState,
+        params: optax.Params | None = None,
+        *,
+        micro_gradients: Any = None,
+        micro_batch_size: int | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, ThermometerState]:
+        if params is None:
+            raise Refused("the thermometer needs the parameters: call update(gradients, state, params)")
+        if (micro_gradients is None) != (micro_batch_size is None):
+            raise Refused("give micro_gradients and micro_batch_size together, or neither")
+        gradients = updates
+        updates, inner_state = inner.update(gradients, state.inner, params, **extra)
+        layer_of = [state.layers.index(label(name)) for name in _names(params)[0]]
+
+        def by_layer(values: list[Array]) -> Array:
+            sums = [
+                [v for v, i in zip(values, layer_of, strict=True) if i == n] for n in range(len(state.layers))
+            ]
+            return jnp.stack([sum(parts[1:], parts[0]) for parts in sums])
+
+        def observed() -> tuple[Array, Array]:
+            position = _floating(params, params)
+            change = [-leaf for leaf in _floating(updates, params)]
+            nothing = jnp.full(len(state.layers), jnp.nan)
+
+            def pull() -> list[Array]:
+                gradient = _floating(gradients, params)
+                pairs = (position, gradient), (gradient, gradient), (position, position)
+                return [by_layer(_dots(*pair)) for pair in pairs]
+
+            stride = -(-GRADIENTS_EVERY // every)
+            read_now = (state.steps + 1) // every % stride == 0
+            pulled = jax.lax.cond(
+                read_now, pull, lambda: [nothing.astype(x.dtype) for x in jax.eval_shape(pull)]
+            )
+            split = (nothing, nothing)
+            if micro_gradients is not None:
+                split = map(by_layer, _split(_floating(micro_gradients, params), micro_batch_size))
+            row = observation(
+                by_layer(_dots(position, change)),
+                by_layer(_dots(change, change)),
+                *pulled,
+                *split,
+                rate(state),
+                weight_decay,
+                xp=jnp,
+            )
+            return _added(state, row.astype(float))
+
+        due = (state.steps + 1) % every == 0
+        sums, counts = jax.lax.cond(due, observed, lambda: (state.sums, state.counts))
+        return updates, replace(state, inner=inner_state, sums=sums, counts=counts.at[0].add(1))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def statistics(state: Any) -> Statistics:
+    """The sums in an optimizer's state, wherever in it the thermometer is: to merge with those of other runs.
+    With a leading axis (``vmap``), each replica is a run. Raises `Refused` where there is no thermometer."""
+    leaves = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, ThermometerState))
+    found = [leaf for leaf in leaves if isinstance(leaf, ThermometerState)]
+    if len(found) != 1:
+        raise Refused(
+            f"this state has {len(found)} thermometers: give that of one optimizer with a thermometer"
+        )
+    mine = found[0]
+    total = Statistics(mine.layers, mine.sizes, dict.fromkeys(mine.skipped, "not floating-point numbers"))
+    shape = np.shape(mine.sums)[-3:]
+    every_sums, every_counts = np.reshape(mine.sums, (-1, *shape)), np.reshape(mine.counts, (-1, 4))
+    for sums, (_, full, filled, length) in zip(every_sums.astype(float), every_counts, strict=True):
+        series = Series(sums[:full], sums[-1], int(length), int(filled))
+        total = total.merge(Statistics(mine.layers, mine.sizes, total.skipped, [series]))
+    return total
+
+
+def read(state: Any) -> Summary:
+    """Temperatures, fluctuation-dissipation ratio, noise scale and verdict of each layer, from the state of
+    an optimizer with a `thermometer`; prints as a table."""
+    return statistics(state).summary()
+
+
+def _names(params: Any) -> tuple[list[str], tuple[str, ...]]:
+    """Paths of the floating-point leaves, and of the others."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    named = [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
+    return [n for n, x in named if _is_float(x)], tuple(n for n, x in named if not _is_float(x))
+
+
+def _is_float(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
+def _floating(tree: Any, params: Any) -> list[Array]:
+    """The leaves of ``tree`` where ``params``, of the same structure, has floating-point numbers."""
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(params), strict=True)
+    return [jnp.asarray(leaf) for leaf, parameter in pairs if _is_float(parameter)]
+
+
+def _is_array(path: Any, value: Any) -> bool:
+    """Not the state of a schedule, which `optax.inject_hyperparams` keeps under the same name."""
+    return isinstance(value, jax.Array)
+
+
+def _dots(a: list[Array], b: list[Array]) -> list[Array]:
+    return [_dot(x, y) for x, y in zip(a, b, strict=True)]
+
+
+def _dot(a: Array, b: Array) -> Array:
+    """a.b as a product with a vector of ones: XLA's own sums are several times slower on a CPU."""
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    product = (a.astype(wide) * b.astype(wide)).reshape(-1)
+    rows = jnp.pad(product, (0, -product.size % COLUMNS)).reshape(-1, COLUMNS)
+    return jnp.sum(jnp.matmul(rows, jnp.ones(COLUMNS, wide), precision=jax.lax.Precision.HIGHEST))
+
+
+def _split(micro_gradients: list[Array], examples: int) -> tuple[list[Array], list[Array]]:
+    """Signal and noise of each leaf, from gradients with the micro-batches as leading axis."""
+    k = micro_gradients[0].shape[0]
+    if k < 2:
+        raise Refused("micro_gradients has one micro-batch: a noise scale needs two or more")
+    pairs = []
+    for leaf in micro_gradients:
+        total = leaf.sum(axis=0)
+        pairs.append(micro_batch_estimates(_dot(total, total), _dot(leaf, leaf), k, examples))
+    return [signal for signal, _ in pairs], [noise for _, noise in pairs]

@@ -1,0 +1,334 @@
+"""A thermometer for PyTorch training loops: two hooks on the optimizer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heatbath.errors import Refused
+from heatbath.thermometry.adapters.sinks import as_sink
+from heatbath.thermometry.statistics import GRADIENTS_EVERY, Statistics, micro_batch_estimates, observation
+from heatbath.thermometry.summary import Summary
+
+DRAIN = 32  # observations kept on the device before they are fetched
+ALIGNED = 16  # numbers: 64 bytes
+HALF = (torch.float16, torch.bfloat16)
+
+
+class _Waiting(NamedTuple):
+    """An observation: ``numbers`` on the device, and what is known without asking it. Of each parameter
+    theta.(theta - theta') and |theta - theta'|^2, interleaved; then what `_read_gradients` gives, where it
+    was called; then two numbers of the micro-batches, where there were some."""
+
+    numbers: Tensor
+    learning_rate: list[float]
+    weight_decay: list[float]
+    sign: list[float]
+    has_gradients: bool
+    micro_batches: int
+    examples: int
+
+
+@dataclass
+class _MicroBatches:
+    """The accumulated gradients so far: the last ones, the sum of squares of their steps, the batches'
+    sizes."""
+
+    last: list[Tensor]
+    sum_of_squares: Tensor
+    sizes: list[int] = field(default_factory=list)
+
+
+class Thermometer:
+    """Measures the temperature of a training loop, layer by layer, without touching it.
+
+    ``model``: its trainable parameters that ``optimizer`` moves are measured; frozen ones and others are
+    skipped and named. ``every``: steps from one observed step to the next. ``groups``: from a parameter's
+    name to the row it is counted in; one row a parameter tensor by default. ``sink``: gets the numbers as
+    they come (see `as_sink`). Keeps one copy of the parameters. Closed with `close` or as a context manager.
+
+    Raises `Refused` where there is nothing to measure.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        every: int = 10,
+        groups: Callable[[str], str] | None = None,
+        sink: Any = None,
+    ):
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise Refused(f"every is {every!r:.40}: give a whole number of steps, 1 or more")
+        self.every, self.steps = every, 0
+        self._optimizer = optimizer
+        self._sink = None if sink is None else as_sink(sink)
+        found, skipped = _measurable(model, optimizer)
+        self._parameters = [parameter for _, parameter, _ in found]
+        self._settings = [settings for _, _, settings in found]
+        labels = [groups(name) if groups else name for name, _, _ in found]
+        layers = tuple(dict.fromkeys(labels))
+        self._layer = np.array([layers.index(label) for label in labels], int)
+        sizes = np.bincount(self._layer, [p.numel() for p in self._parameters]).astype(int)
+        self._statistics = Statistics(layers, tuple(sizes.tolist()), skipped)
+        self._rows = _Rows(self._parameters)
+        self._gradients: list[Tensor] | None = None
+        self._micro: _MicroBatches | None = None
+        self._waiting: list[_Waiting] = []
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    @property
+    def due(self) -> bool:
+        """Whether the next (or present) step is observed."""
+        return (self.steps + 1) % self.every == 0
+
+    @property
+    def _gradients_due(self) -> bool:
+        stride = -(-GRADIENTS_EVERY // self.every)
+        return self.due and self._gradients is None and (self.steps + 1) // self.every % stride == 0
+
+    @torch.no_grad()
+    def before_clipping(self) -> None:
+        """Read the gradients now. Call it before gradients are clipped or changed by hand, and after
+        ``scaler.unscale_``; otherwise they are read when the optimizer steps."""
+        if self._gradients_due:
+            self._rows.before(self._parameters)
+            self._gradients = self._read_gradients()
+
+    def clip_grad_norm_(self, max_norm: float, norm_type: float = 2.0) -> Tensor:
+        """``torch.nn.utils.clip_grad_norm_`` of the optimizer's parameters, read before they are clipped."""
+        self.before_clipping()
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        return torch.nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
+
+    @torch.no_grad()
+    def micro_batch(self, examples: int) -> None:
+        """Call it after each ``backward()`` of a step that accumulates the gradients of several equal
+        micro-batches of ``examples``: gives the noise scale."""
+        if not self.due:
+            return
+        now = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self._parameters]
+        if self._micro is None:
+            self._micro = _MicroBatches(now, _squares(now))
+        else:
+            self._micro.sum_of_squares += _squares(torch._foreach_sub(now, self._micro.last))
+            self._micro.last = now
+        self._micro.sizes.append(examples)
+
+    def statistics(self) -> Statistics:
+        """The sums so far: to merge with those of other runs, or to ask for more than `summary` does."""
+        self._drain()
+        return self._statistics
+
+    def summary(self) -> Summary:
+        """Temperatures, fluctuation-dissipation ratio, noise scale and verdict of each layer; prints as a
+        table."""
+        return self.statistics().summary()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists, for a checkpoint."""
+        return {"steps": self.steps, "statistics": self.statistics().state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint. Raises `Refused` for that of another model."""
+        self._statistics.load_state_dict(state["statistics"])
+        self.steps = int(state["steps"])
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Remove the hooks; what was measured stays."""
+        for handle in self._handles:
+            handle.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @torch.no_grad()
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        if not self.due:
+            return
+        self._rows.before(self._parameters)
+        with_closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
+        if self._gradients_due and not with_closure:
+            self._gradients = self._read_gradients()
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        if self.due:
+            if self._gradients_due and not isinstance(optimizer, torch.optim.LBFGS):
+                self._gradients = (
+                    self._read_gradients()
+                )  # a closure has made them, with the position as before
+            self._observe()
+        self._gradients = self._micro = None
+        self.steps += 1
+        if len(self._waiting) == DRAIN:
+            self._drain()
+            if self._sink is not None:
+                self._sink(self._statistics.summary().scalars(), self.steps)
+
+    def _read_gradients(self) -> list[Tensor]:
+        """Of each parameter theta.g, |g|^2, max |g|, |theta|^2; last the factor by which a GradScaler
+        multiplied g. The position is the one before the step, here and where a closure has made the
+        gradients."""
+        gradients = [torch.zeros_like(p) if p.grad is None else _dense(p.grad) for p in self._parameters]
+        scale = getattr(self._optimizer, "grad_scale", None)  # fused optimizers unscale inside their step
+        position = self._rows.position
+        one = position[0].new_ones(1)
+        return [
+            _dots(position, gradients),
+            _squares(gradients),
+            torch.stack([torch.stack(g.aminmax()).abs().max() for g in _single(gradients)]),
+            _squares(position),
+            one if scale is None else scale.reshape(1).to(one),
+        ]
+
+    def _observe(self) -> None:
+        micro = self._micro
+        equal = micro is not None and len(micro.sizes) > 1 and len(set(micro.sizes)) == 1
+        numbers = self._rows.after(self._parameters) + (self._gradients or [])
+        if micro is not None and equal:
+            numbers += [_squares(micro.last), micro.sum_of_squares]
+        settings = self._settings
+        self._waiting.append(
+            _Waiting(
+                torch.cat(numbers),
+                [float(s["lr"]) for s in settings],
+                [0.0 if s.get("decoupled_weight_decay") else s.get("weight_decay", 0.0) for s in settings],
+                [-1.0 if s.get("maximize") else 1.0 for s in settings],
+                self._gradients is not None,
+                len(micro.sizes) if micro is not None and equal else 0,
+                micro.sizes[0] if micro is not None else 0,
+            )
+        )
+
+    def _drain(self) -> None:
+        """Fetch what waits on the device, and add it up."""
+        if not self._waiting:
+            return
+        n = len(self._parameters)
+        lengths = [len(w.numbers) for w in self._waiting]
+        fetched = torch.cat([w.numbers for w in self._waiting]).cpu().numpy().astype(float)
+        numbers = np.full((len(lengths), 8, n), np.nan)
+        for row, part, waiting in zip(
+            numbers, np.split(fetched, np.cumsum(lengths)[:-1]), self._waiting, strict=True
+        ):
+            _unpack(part, waiting, row)
+        rate, decay, sign = (
+            np.array([getattr(w, name) for w in self._waiting])
+            for name in ("learning_rate", "weight_decay", "sign")
+        )
+        along, change, pull, square, largest, position, *micro = np.moveaxis(numbers, 1, 0)
+        layers = [self._by_layer(x) for x in (along, change, sign * pull, square, position, *micro)]
+        count = self._by_layer(np.ones(n))
+        rows = observation(*layers, self._by_layer(rate) / count, self._by_layer(decay) / count)
+        norm = np.sqrt(square.sum(axis=1))
+        for row, of_all, of_one in zip(rows, norm.tolist(), largest.max(axis=1).tolist(), strict=True):
+            self._statistics.add(row, of_all, of_one)
+        self._waiting.clear()
+
+    def _by_layer(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the parameters (the last axis) of each layer."""
+        sums = np.zeros((*values.shape[:-1], len(self._statistics.layers)))
+        np.add.at(sums, (..., self._layer), values)
+        return sums
+
+
+class _Rows:
+    """Two rows of numbers as long as all parameters together: the position before the step, and what the step
+    took from it. Side by side, so that one product of a matrix and a vector reads the change once."""
+
+    def __init__(self, parameters: Sequence[Tensor]):
+        starts = np.cumsum([0, *(-(-p.numel() // ALIGNED) * ALIGNED for p in parameters)])
+        wide = any(p.dtype == torch.float64 for p in parameters)
+        dtype = torch.float64 if wide else torch.float32
+        rows = torch.zeros((2, int(starts[-1])), dtype=dtype, device=parameters[0].device)
+        parts = [rows[:, i : i + p.numel()] for i, p in zip(starts[:-1].tolist(), parameters, strict=True)]
+        self._both = parts
+        self._change = [part[1] for part in parts]
+        self.position, self._taken = (
+            [part[row].view(p.shape) for part, p in zip(parts, parameters, strict=True)] for row in (0, 1)
+        )
+
+    def before(self, parameters: list[Tensor]) -> None:
+        torch._foreach_copy_(self.position, parameters)
+
+    def after(self, parameters: list[Tensor]) -> list[Tensor]:
+        """Of each parameter theta.(theta - theta') and |theta - theta'|^2."""
+        for position, parameter, taken in zip(self.position, parameters, self._taken, strict=True):
+            torch.sub(position, parameter, out=taken)
+        return [torch.mv(both, change) for both, change in zip(self._both, self._change, strict=True)]
+
+
+def _unpack(part: np.ndarray, waiting: _Waiting, row: np.ndarray) -> None:
+    """The numbers of one observation into ``row``: theta.change, |change|^2, theta.g, |g|^2, max |g|,
+    |theta|^2, signal and noise of each parameter; NaN where they were not observed."""
+    n = row.shape[1]
+    row[:2] = part[: 2 * n].reshape(n, 2).T
+    rest = part[2 * n :]
+    if waiting.has_gradients:
+        scale = rest[4 * n]
+        row[2:6] = rest[: 4 * n].reshape(4, n) / np.array([scale, scale**2, scale, 1.0])[:, None]
+        rest = rest[4 * n + 1 :]
+    if waiting.micro_batches:
+        row[6:] = micro_batch_estimates(*rest.reshape(2, n), waiting.micro_batches, waiting.examples)
+
+
+def _measurable(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[list[tuple[str, Tensor, dict[str, Any]]], dict[str, str]]:
+    """Name, tensor and optimizer settings of each parameter that can be measured; why others cannot. Tied
+    parameters are one."""
+    settings = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    found, skipped = [], {}
+    for name, parameter in model.named_parameters():
+        name = name.replace("_orig_mod.", "")  # torch.compile
+        if not parameter.is_floating_point():
+            skipped[name] = "not floating-point numbers"
+        elif not parameter.requires_grad:
+            skipped[name] = "frozen"
+        elif id(parameter) not in settings:
+            skipped[name] = "not in the optimizer"
+        elif parameter.numel() == 0:
+            skipped[name] = "empty"
+        else:
+            found.append((name, parameter, settings[id(parameter)]))
+    if not found:
+        why = f" ({', '.join(sorted(set(skipped.values())))})" if skipped else ""
+        raise Refused(f"the optimizer moves no trainable parameter of this model{why}: nothing to measure")
+    if len({parameter.device for _, parameter, _ in found}) > 1 or any(
+        hasattr(p, "full_tensor") for _, p, _ in found
+    ):
+        raise Refused("the model is spread over devices: give the thermometer one that is on a single device")
+    for _, _, group in found:
+        if not isinstance(group.get("lr"), float | int | Tensor):
+            raise Refused(f"{type(optimizer).__name__} has no learning rate: its updates have no temperature")
+    return found, skipped
+
+
+def _single(tensors: list[Tensor]) -> list[Tensor]:
+    """Half precision widened: its sums of squares overflow."""
+    return [t.float() if t.dtype in HALF else t for t in tensors]
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+def _squares(tensors: list[Tensor]) -> Tensor:
+    return torch.stack(torch._foreach_norm(_single(tensors))) ** 2
+
+
+def _dots(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    pairs = zip(_single(a), _single(b), strict=True)
+    return torch.stack([torch.dot(x.reshape(-1), y.reshape(-1)) for x, y in pairs])

@@ -1,0 +1,119 @@
+"""Means of correlated series with their errors: what every instrument ends in. NumPy; no JAX.
+
+Arrays have the leading axes (replicas, samples). Errors are sd/sqrt(effective sample size); the effective
+size (Vehtari et al. 2021, of the mean) counts the autocorrelation and the scatter between replicas. With
+fewer than four samples a replica, only the scatter between replicas is left.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from heatbath.errors import Refused
+from heatbath.estimate import Estimate
+
+ESS_LIMIT = 50.0
+RHAT_LIMIT = 1.05
+RESOLVED = 4.0  # standard errors from 0 at which a denominator counts as known
+FEWEST_SAMPLES = 4  # below, a series has no autocorrelation to speak of
+
+
+def checked(name: str, array: Any, axes: str = "replicas, samples", trailing: int = 0) -> np.ndarray:
+    """``array`` in float64, finite, with the named leading axes and ``trailing`` more.
+
+    Raises `Refused` where the shape is another one, it is empty, or a number is not finite.
+    """
+    array = np.asarray(array, np.float64)
+    dimension = len(axes.split(", ")) + trailing
+    if array.ndim != dimension:
+        raise Refused(f"{name} has shape {array.shape}: give {dimension} axes, the first being ({axes})")
+    if array.size == 0:
+        raise Refused(f"{name} has shape {array.shape}: there is nothing in it")
+    if not np.isfinite(array).all():
+        raise Refused(f"{name} has values that are not finite: leave out what diverged")
+    return array
+
+
+def positive(name: str, value: float) -> float:
+    """``value`` as a float. Raises `Refused` unless it is finite and above 0."""
+    if not (np.isfinite(value) and value > 0):
+        raise Refused(f"{name} = {value:g}: give a number above 0")
+    return float(value)
+
+
+def effective_size(series: np.ndarray) -> float:
+    """Effective number of samples of the mean; ``series``: (replicas, samples)."""
+    from arviz_stats.base.array import array_stats
+
+    replicas, samples = series.shape
+    if samples < FEWEST_SAMPLES or np.ptp(series) == 0:
+        return float(replicas if samples < FEWEST_SAMPLES else replicas * samples)
+    return float(np.asarray(array_stats.ess(series, chain_axis=0, draw_axis=1, method="mean")))
+
+
+def mean(series: np.ndarray, meaning: str = "") -> Estimate:
+    """Mean of ``series`` (replicas, samples) over both axes, with the reason where it cannot be relied on."""
+    value, ess = float(series.mean()), effective_size(series)
+    by_replica = series.mean(axis=1) if series.shape[1] < FEWEST_SAMPLES else series
+    error = float(by_replica.std(ddof=1) / np.sqrt(ess)) if by_replica.size > 1 else np.nan
+    reason = doubt(series, ess)
+    return Estimate(value, error, ess, not reason, reason, meaning)
+
+
+def ratio(above: np.ndarray, below: np.ndarray, meaning: str = "") -> Estimate:
+    """mean(above)/mean(below) of two series seen together; error by the delta method."""
+    if below.mean() == 0:
+        raise Refused("a ratio has a denominator of 0: what is below does not fluctuate")
+    value = above.mean() / below.mean()
+    linear = mean((above - value * below) / below.mean(), meaning)
+    return shifted(linear, value)
+
+
+def shifted(estimate: Estimate, value: float) -> Estimate:
+    """The same errors about another value: for means of linearised series."""
+    e = estimate
+    return Estimate(float(value), e.std_error, e.ess, e.reliable, e.reason, e.meaning)
+
+
+def scaled(estimate: Estimate, factor: float, meaning: str) -> Estimate:
+    """``factor`` times the estimate; the factor is known exactly."""
+    e = estimate
+    return Estimate(factor * e.value, abs(factor) * e.std_error, e.ess, e.reliable, e.reason, meaning)
+
+
+def doubted(estimate: Estimate, reason: str) -> Estimate:
+    """The same numbers, not to be relied on; the first reason stays."""
+    e = estimate
+    return Estimate(e.value, e.std_error, e.ess, False, e.reason or reason, e.meaning)
+
+
+def doubt(series: np.ndarray, ess: float) -> str:
+    """Why a mean over ``series`` cannot be relied on; empty where it can."""
+    from arviz_stats.base.array import array_stats
+
+    if np.ptp(series) == 0:
+        return "the series does not vary, so it has no error"
+    if not ess >= ESS_LIMIT:
+        return f"{ess:.0f} effective samples, at least {ESS_LIMIT:.0f} are needed"
+    replicas, samples = series.shape
+    if samples >= 2 * FEWEST_SAMPLES:
+        if replicas == 1:
+            series = series[:, : samples // 2 * 2].reshape(2, -1)
+        rhat = float(np.asarray(array_stats.rhat(series, chain_axis=0, draw_axis=1)))
+        if not rhat <= RHAT_LIMIT:
+            return f"replicas, or the halves of the series, disagree (R-hat {rhat:.2f}): not stationary"
+    return ""
+
+
+def per_group(instrument: Callable[..., Any], *arrays: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+    """An instrument on each group ("layer"): ``arrays`` map the name of a group to its array.
+
+    ``per_group(configurational_temperature, {"W": w, "b": b}, {"W": grad_w, "b": grad_b})`` gives
+    ``{"W": Estimate, "b": Estimate}``. Raises `Refused` where the groups differ.
+    """
+    names = list(arrays[0])
+    for other in arrays[1:]:
+        if set(other) != set(names):
+            raise Refused(f"groups differ: {sorted(names)} and {sorted(other)}; give the same in each")
+    return {name: instrument(*(a[name] for a in arrays), **settings) for name in names}
