@@ -8,7 +8,8 @@ from heatbath._version import __version__
 _CORE = ("Constant", "Control", "Cyclic", "Exponential", "Geometric", "Linear", "PerReplica", "Piecewise")
 _CORE += ("Quench", "Reversed", "Run", "simulate")
 _WHERE = {name: "heatbath.core" for name in _CORE} | {"Estimate": "heatbath.estimate"}
-_PACKAGES = ("core", "data", "dynamics", "learning", "plotting", "report", "store", "systems")
+_PACKAGES = ("core", "data", "dynamics", "learning", "papers", "plotting", "report", "store", "systems")
+_PACKAGES += ("theory", "thermometry", "torch")
 
 __all__ = ["__version__", *_WHERE, *_PACKAGES]
 

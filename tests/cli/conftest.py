@@ -10,7 +10,7 @@ import pytest
 from heatbath.cli import group
 from heatbath.cli.answer import run_verb
 from heatbath.data import read_table
-from heatbath.learning.problem import configuration, regression_problem
+from heatbath.learning.problem import Problem, configuration, regression_problem
 from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
 
@@ -74,25 +74,29 @@ def tiny(tmp_path, monkeypatch) -> Path:
 
 def synthetic_run(path: Path, table: Path, targets: list[str], saves: int = 6, **changes) -> Path:
     """A run folder as `learn` makes it, with random numbers for samples."""
-    problem = regression_problem(read_table(table), targets, table.stem)
+    return synthetic(path, regression_problem(read_table(table), targets, table.stem), saves, **changes)
+
+
+def synthetic(path: Path, problem: Problem, saves: int = 6, **changes) -> Path:
     settings = Settings(hidden=(4,), replicas=3, steps=20 * max(saves, 1))
     config = {**configuration(problem, settings), **changes}
     rng = np.random.default_rng(1)
-    outputs = len(targets)
+    inputs, outputs = problem.inputs.shape[1], problem.outputs
     shapes = {
-        "weights/0/w": (2, 4),
+        "weights/0/w": (inputs, 4),
         "weights/0/b": (4,),
         "weights/1/w": (4, outputs),
         "weights/1/b": (outputs,),
         "log_noise": (outputs,),
-        "log_precision": (4 + outputs,),
+        "log_precision": (3 + inputs,),
     }
+    if problem.classes:
+        del shapes["log_noise"]
     records = {
         f"sample/{name}": rng.normal(size=(saves, 3, *shape)).astype(np.float32)
         for name, shape in shapes.items()
     }
-    data = {"inputs": problem.inputs, "targets": problem.targets}
-    with RunFolder.create(path, config, {"seed": 0}, data) as folder:
+    with RunFolder.create(path, config, {"seed": 0}, problem.arrays()) as folder:
         folder.phase("anneal").block(300, {"potential": np.zeros((300, 3))}, {"x": np.zeros(3)})
         folder.save_tuned({"x": np.ones(3)})
         if saves:

@@ -272,3 +272,38 @@ def test_at_most_three_near_columns():
 def test_no_heavy_imports():
     code = "import sys, heatbath.data; sys.exit(any(m in sys.modules for m in ('jax', 'pandas')))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- labels
+
+
+def test_labels_are_texts_or_numbers_in_one_spelling(tmp_path):
+    path = write(tmp_path, b'x,kind\n1,cat\n2,"a, b"\n3,1.0\n4,1e0\n5, -2.50\n6,-0\n')
+    table = read_table(path, labels=["kind", "absent"])
+    assert table.columns == ("x",)
+    assert table.labels == {"kind": ("cat", "a, b", "1", "1", "-2.5", "0")}
+    np.testing.assert_array_equal(table.values[:, 0], [1, 2, 3, 4, 5, 6])
+
+
+def test_the_hash_covers_the_labels(tmp_path):
+    first = read_table(write(tmp_path, b"x,k\n1,a\n2,b\n"), labels=["k"])
+    same = read_table(write(tmp_path, b'x,k\r\n1.0,"a"\n2, b', "u.csv"), labels=["k"])
+    other = read_table(write(tmp_path, b"x,k\n1,a\n2,c\n", "v.csv"), labels=["k"])
+    assert first.sha256 == same.sha256 != other.sha256
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (b"", "empty"),
+        (b"nan", "not a finite number"),
+        (b"-inf", "not a finite number"),
+        (b"1e400", "overflows"),
+        (b"a\x1bb", "visible characters"),
+        (b"a" * 201, "at most 200"),
+    ],
+)
+def test_labels_that_are_refused(tmp_path, cell, words):
+    message = refusal(write(tmp_path, b"x,k\n1,a\n2," + cell + b"\n"), labels=["k"])
+    assert words in message
+    assert "line 3, column 'k'" in message

@@ -82,10 +82,18 @@ def test_wrong_configs(config, words):
         ({"data": DATA | {"inputs": ["a", 1]}}, "list of names"),
         ({"data": DATA | {"rows": 3.0}}, "whole number"),
         ({"data": DATA | {"extra": 1}}, "unknown key"),
+        ({"data": DATA | {"classes": ["a", "b"]}}, "unknown key"),
+        ({"task": "classification"}, r"\[data\] classes is None"),
+        ({"task": "classification", "data": DATA | {"classes": [1, 2]}}, "list of names"),
+        ({"data": DATA | {"shape": [2, 2]}}, "shape is"),
+        ({"data": DATA | {"shape": [-1, -1]}}, "shape is"),
+        ({"data": DATA | {"shape": "1"}}, "shape is"),
+        ({"data": DATA | {"outliers": 1}}, "outliers is 1: give a text"),
     ],
 )
 def test_configs_of_no_run(changes, words):
     good = {"format": 1, "task": "regression", "data": DATA, "standardisation": {}}
     check_config(good)
+    check_config(good | {"task": "classification", "data": DATA | {"classes": ["a", "b"], "shape": [1, 1]}})
     with pytest.raises(Refused, match=words):
         check_config(good | changes)

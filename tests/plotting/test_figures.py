@@ -56,7 +56,30 @@ def convergence() -> Figure:
     return plotting.convergence(rhat, np.full((3, 2), 50.0), 1.05, 100)
 
 
+def confusion(name: str = "cat") -> Figure:
+    rows, share = np.array([1, 20, 300]), np.array([0.2, 0.6, 1.0])
+    return plotting.confusion([name, "b"], np.array([[30, 2], [0, 0]]), rows, share, share[::-1])
+
+
+def confusion_of_many() -> Figure:
+    return plotting.confusion(list(map(str, range(40))), np.eye(40, dtype=int), *np.ones((3, 1)))
+
+
+def familiarity() -> Figure:
+    rng = np.random.default_rng(4)
+    return plotting.familiarity([("a", rng.gamma(1, 1, 50), np.ones(3)), ("b", np.zeros(50), None)])
+
+
+def gallery() -> Figure:
+    return plotting.gallery(np.random.default_rng(5).uniform(size=(7, 4, 3)), list("abcdefg"))
+
+
+def coloured_gallery() -> Figure:
+    return plotting.gallery(np.full((1, 4, 3, 3), 255.0), ["a"])
+
+
 FIGURES = [energy, temperature, work_and_heat, first_law, parity, hyperparameters, convergence]
+FIGURES += [confusion, confusion_of_many, familiarity, gallery, coloured_gallery]
 
 
 @pytest.mark.parametrize("make", FIGURES, ids=lambda make: make.__name__)
@@ -75,7 +98,7 @@ def test_png_repeats_its_bytes():
     assert plotting.png(work_and_heat()) == plotting.png(work_and_heat())
 
 
-@pytest.mark.parametrize("make", [parity, hyperparameters])
+@pytest.mark.parametrize("make", [parity, hyperparameters, confusion])
 def test_a_hostile_name_is_text_and_nothing_else(make):
     text = plotting.svg(make(HOSTILE), "x")
     ET.fromstring(text)

@@ -53,12 +53,23 @@ def prepare_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.default_int_handler)
+    sys.unraisablehook = _not_lost
+
+
+def _not_lost(unraisable: Any) -> None:
+    """A Ctrl-C that fell into a callback, where Python drops it (JAX has one in the garbage collection), is
+    raised again a moment later."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def leave() -> None:
     """After an interrupt was noticed: further ones are ignored, so that the way out is not cut short."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -9,6 +9,7 @@ from heatbath.cli.answer import answer, common
 from heatbath.errors import Refused
 from heatbath.learning.diagnose import diagnose
 from heatbath.learning.draws import read_draws
+from heatbath.learning.unfamiliar import auroc_of_training
 from heatbath.store import RunFolder
 from heatbath.store.files import show
 
@@ -26,10 +27,13 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
         )
     from heatbath.report import write_report
 
-    diagnosis = diagnose(draws, folder.data()["inputs"])
+    data = folder.data()
+    diagnosis = diagnose(draws, data["inputs"])
     path = write_report(folder, draws, diagnosis)
+    strange = auroc_of_training(draws, data)
+    more = {"unfamiliar_auroc": strange.value} if strange else {}
     answer(
-        {"run": str(folder.path), "report": str(path), **diagnosis.summary()},
+        {"run": str(folder.path), "report": str(path), **diagnosis.summary(), **more},
         [diagnosis.verdict(), f"report: {path}"],
         as_json=as_json,
         quiet=quiet,

@@ -7,6 +7,7 @@ import click
 
 from heatbath.cli.answer import common
 from heatbath.cli.learn import load_problem
+from heatbath.data import find
 from heatbath.data.text import quoted
 from heatbath.errors import Refused
 from heatbath.learning.problem import Problem, stored_problem
@@ -58,7 +59,8 @@ def data_of(config: Path, values: dict) -> Problem:
         if folder.config.get("data") != values["data"]:
             raise Refused(f"[data] of {show(config)} is not that of the run it lies in: move it elsewhere")
         return stored_problem(folder)
-    problem = load_problem(values["data"]["source"], values["data"]["targets"])
+    names = values["data"]
+    problem = load_problem(find(names["source"]), names["targets"], values["task"], names.get("outliers", ""))
     if problem.sha256 != values["data"]["sha256"]:
         raise Refused(
             f"{quoted(problem.source, 90)} has changed since {config} was written: the numbers differ"

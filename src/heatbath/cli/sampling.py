@@ -13,6 +13,7 @@ from pathlib import Path
 
 from heatbath.cli.answer import CHECK_FAILED, answer, leave
 from heatbath.errors import Interrupted, Refused, Stopped
+from heatbath.learning.draws import Draws
 from heatbath.learning.problem import Problem
 from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
@@ -34,7 +35,6 @@ def prepare() -> None:
 
 
 def within(budget: float, problem: Problem, settings: Settings, began: float, quiet: bool) -> Settings:
-    check_memory(problem, settings)
     prepare()
     from heatbath.learning.fit import affordable_steps
 
@@ -45,11 +45,14 @@ def within(budget: float, problem: Problem, settings: Settings, began: float, qu
 
 def check_memory(problem: Problem, settings: Settings) -> None:
     """Raises `Refused` where the metrics (for each replica a matrix of all weights, or of more than 1,000
-    weights its diagonal) and the Jacobians they are made of (of 256 rows) exceed the memory."""
-    widths = [problem.inputs.shape[1], *settings.hidden, problem.targets.shape[1]]
+    weights its diagonal) and the Jacobians they are made of (of 256 rows, or of one where they are large)
+    exceed the memory."""
+    widths = [problem.inputs.shape[1], *settings.hidden, problem.outputs]
     weights = sum((a + 1) * b for a, b in pairwise(widths))
     metric = weights**2 if weights <= 1_000 else weights
-    jacobian = min(256, len(problem.inputs)) * problem.targets.shape[1] * weights
+    jacobian = min(256, len(problem.inputs)) * problem.outputs * weights
+    if weights > 1_000 and jacobian > 2**24:
+        jacobian = problem.outputs * weights
     needed = COPIES * 8 * settings.replicas * (metric + jacobian)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
@@ -94,6 +97,7 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
     from heatbath.learning.diagnose import diagnose
     from heatbath.learning.draws import read_draws
     from heatbath.learning.fit import fit
+    from heatbath.learning.unfamiliar import auroc_of_training
     from heatbath.report import write_report
 
     began = time.perf_counter()
@@ -102,9 +106,11 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
     folder.log(f"sampled in {cost.seconds:.1f} s, of which {cost.compile_seconds:.1f} s compiling")
     settings = Settings.from_config(folder.config)
     draws = read_draws(folder)
-    diagnosis = diagnose(draws, folder.data()["inputs"])
+    data = folder.data()
+    diagnosis = diagnose(draws, data["inputs"])
+    strange = auroc_of_training(draws, data)
     summary = {
-        "task": "regression",
+        "task": folder.config["task"],
         "replicas": settings.replicas,
         "replicas_alive": draws.shape[0],
         "steps": settings.steps,
@@ -112,6 +118,7 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
         "acceptance": cost.acceptance,
         "divergences": cost.divergences,
         **diagnosis.summary(),
+        **({"unfamiliar_auroc": strange.value} if strange else {}),
     }
     with stopping(folder.path):
         replace(folder.path / "verdict.json", (json.dumps(summary, indent=1) + "\n").encode())
@@ -125,7 +132,8 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
     lines = [
         diagnosis.verdict(),
         *[f"{broken} of {settings.replicas} replicas diverged and were left out"] * (broken > 0),
-        f"noise (standard deviation of each target): {noise_line(draws, folder)}",
+        learned_line(draws, folder),
+        *[f"outliers are less familiar than the data with probability {strange} (AUROC)"] * bool(strange),
         f"run:    {_word(folder.path)}",
         f"report: {_word(report)}",
         f"next:   heatbath predict {_word(folder.path)} NEW.csv",
@@ -134,13 +142,16 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
     return 0 if (diagnosis.at_equilibrium and not broken) or settings.steps_by_hand else CHECK_FAILED
 
 
-def noise_line(draws, folder: RunFolder) -> str:
+def learned_line(draws: Draws, folder: RunFolder) -> str:
+    if draws.classes:
+        return f"classes: {', '.join(draws.classes)}"
     scaled = draws.noise * draws.standardisation.target_scale
     names = folder.config["data"]["targets"]
-    return ", ".join(
+    each = (
         f"{name} {mean:.4g} +- {sd:.2g}"
         for name, mean, sd in zip(names, scaled.mean((0, 1)), scaled.std((0, 1)), strict=True)
     )
+    return f"noise (standard deviation of each target): {', '.join(each)}"
 
 
 def _word(path: Path) -> str:

@@ -1,6 +1,22 @@
-"""Tables of numbers: read from CSV, shipped with the package, or drawn from a recipe. No JAX here."""
+"""Tables of numbers and images: read from CSV and npz, with a name, or drawn from a recipe. No JAX here."""
 
-from heatbath.data.shipped import SHIPPED, DataSet, find, robot_arm
+from heatbath.data.images import read_images
+from heatbath.data.recipes import robot_arm
+from heatbath.data.sets import SETS, SHIPPED, Arrays, DataSet, classes_of, dataset, find, indices_of
 from heatbath.data.table import Table, check_columns, read_table
 
-__all__ = ["SHIPPED", "DataSet", "Table", "check_columns", "find", "read_table", "robot_arm"]
+__all__ = [
+    "SETS",
+    "SHIPPED",
+    "Arrays",
+    "DataSet",
+    "Table",
+    "check_columns",
+    "classes_of",
+    "dataset",
+    "find",
+    "indices_of",
+    "read_images",
+    "read_table",
+    "robot_arm",
+]

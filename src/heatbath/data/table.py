@@ -8,8 +8,8 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
@@ -21,6 +21,7 @@ MAX_COLUMNS = 10_000
 MAX_FILE_BYTES = 2 * 1024**3
 MAX_LINE_BYTES = 4 * 1024**2
 MAX_CELL = 131_072  # the default of csv.field_size_limit
+LONGEST_LABEL = 200
 MAX_NUMBER = float(np.finfo(np.float32).max)
 CELLS_PER_BLOCK = 20_000
 NAMES_SEARCHED = 10_000  # of a folder, for a file name that is nearly right
@@ -28,16 +29,19 @@ NAMES_SEARCHED = 10_000  # of a folder, for a file name that is nearly right
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Named columns of finite numbers.
+    """Named columns of finite numbers, and of labels.
 
-    ``values`` is (rows, columns), float64 and read-only. ``sha256`` is of the column names and the numbers,
-    not of the bytes of the file: quotes, line ends or a byte order mark do not change it.
+    ``values`` is (rows, columns), float64 and read-only. ``labels``: of each column of labels, one text a
+    row. ``shape``: of one row, where the rows are images. ``sha256`` is of the column names, the numbers and
+    the labels, not of the bytes of the file: quotes, line ends or a byte order mark do not change it.
     """
 
     columns: tuple[str, ...]
     values: np.ndarray
     path: str
     sha256: str
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
 
     def column(self, name: str) -> np.ndarray:
         """The numbers of one column, (rows,). Raises ``Refused`` if there is no such column."""
@@ -51,11 +55,14 @@ class Table:
         return self.values[:, [positions[name] for name in names]]
 
 
-def read_table(path: str | os.PathLike[str], *, ignore: Sequence[str] = ()) -> Table:
+def read_table(
+    path: str | os.PathLike[str], *, ignore: Sequence[str] = (), labels: Sequence[str] = ()
+) -> Table:
     """Read a CSV file: UTF-8, commas, one header line, then only numbers.
 
-    Columns named in ``ignore`` are left out and may hold anything. A byte order mark, CRLF, quotes, spaces
-    around a cell, empty lines at the end and a missing final newline make no difference.
+    Columns named in ``ignore`` are left out and may hold anything. Those of ``labels`` that are there may
+    hold text, and are read as labels (`label_of`). A byte order mark, CRLF, quotes, spaces around a cell,
+    empty lines at the end and a missing final newline make no difference.
 
     Raises:
         Refused: one line that names file, line and column, for a file that is missing, not a regular file,
@@ -64,14 +71,33 @@ def read_table(path: str | os.PathLike[str], *, ignore: Sequence[str] = ()) -> T
             length or a cell that is empty, text, nan, infinite or beyond single precision.
     """
     path = os.fspath(path)
-    _check_file(path)
+    check_file(path)
     try:
         with open(path, "rb") as file:
-            columns, values = _parse(file, path, ignore)
+            columns, values, found = _parse(file, path, ignore, labels)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
+    return table_of(columns, values, path, found)
+
+
+def table_of(
+    columns: tuple[str, ...],
+    values: np.ndarray,
+    path: str,
+    labels: Mapping[str, tuple[str, ...]],
+    shape: tuple[int, ...] = (),
+) -> Table:
+    """The table of these columns, with its hash; ``values`` can no longer be written to."""
     values.flags.writeable = False
-    return Table(columns, values, path, _digest(columns, values))
+    return Table(columns, values, path, _digest(columns, values, labels), labels, shape)
+
+
+def label_of(cell: str) -> str:
+    """The class a label names: its text, or its number in one spelling (1, 1.0 and 1e0 are all "1")."""
+    if not is_number(cell):
+        return cell
+    value = float(cell)
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def check_columns(table: Table, wanted: Sequence[str], what: str) -> None:
@@ -96,7 +122,7 @@ def missing_file(path: str) -> str:
     return f"no such file; near names there: {listed(near)}" if near else "no such file; check the path"
 
 
-def _refused(path: str, complaint: str, line: int | None = None, column: str | int | None = None) -> Refused:
+def refused(path: str, complaint: str, line: int | None = None, column: str | int | None = None) -> Refused:
     place = quoted(path, 90) if _odd(path) or len(path) > 90 else path
     if line is not None:
         place += f": line {line}"
@@ -109,9 +135,9 @@ def _odd(text: str) -> bool:
     return not text.isprintable()
 
 
-def _unreadable(path: str, error: Exception) -> Refused:
+def unreadable(path: str, error: Exception) -> Refused:
     reason = error.strerror if isinstance(error, OSError) else error
-    return _refused(path, f"cannot be read: {reason}; check the path and its permissions")
+    return refused(path, f"cannot be read: {reason}; check the path and its permissions")
 
 
 def _no_column(path: str, columns: tuple[str, ...], name: str, what: str) -> Refused:
@@ -122,29 +148,32 @@ def _no_column(path: str, columns: tuple[str, ...], name: str, what: str) -> Ref
         advice = f"did you mean {listed(near, 24)}?"
     else:
         advice = f"the {len(columns)} columns start with {listed(columns[:3], 24)}"
-    return _refused(path, f"no {what} column {quoted(name)}; {advice}", line=1)
+    return refused(path, f"no {what} column {quoted(name)}; {advice}", line=1)
 
 
-def _check_file(path: str) -> None:
+def check_file(path: str) -> None:
     """Refuse, before it is opened, what is not a regular file of bearable size (links are followed)."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        raise _refused(path, missing_file(path)) from None
+        raise refused(path, missing_file(path)) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if stat.S_ISDIR(status.st_mode):
-        raise _refused(path, "is a folder; name a CSV file in it")
+        raise refused(path, "is a folder; name a file in it")
     if not stat.S_ISREG(status.st_mode):
-        raise _refused(path, "is not a regular file (a pipe or a device); save the table to a file first")
+        raise refused(path, "is not a regular file (a pipe or a device); save the table to a file first")
     if status.st_size > MAX_FILE_BYTES:
         size = status.st_size / 1024**3
-        raise _refused(path, f"is {size:.1f} GiB, the limit is 2 GiB; keep fewer rows or columns")
+        raise refused(path, f"is {size:.1f} GiB, the limit is 2 GiB; keep fewer rows or columns")
     if status.st_size == 0:
-        raise _refused(path, "is empty; it needs a header line and rows of numbers", line=1)
+        raise refused(path, "is empty; it needs a header line and rows of numbers", line=1)
 
 
-def _parse(file: BinaryIO, path: str, ignore: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+def _parse(
+    file: BinaryIO, path: str, ignore: Sequence[str], labels: Sequence[str]
+) -> tuple[tuple[str, ...], np.ndarray, dict[str, tuple[str, ...]]]:
+    """Names and numbers of the columns that are neither ignored nor labels, and the labels."""
     lines = _lines(file, path)
     _, header = next(_rows(lines, path), (1, []))
     names = [name.strip() for name in header]
@@ -152,15 +181,18 @@ def _parse(file: BinaryIO, path: str, ignore: Sequence[str]) -> tuple[tuple[str,
     for name in ignore:
         if name not in names:
             raise _no_column(path, tuple(names), name, "ignored")
-    kept = [index for index, name in enumerate(names) if name not in ignore]
-    if not kept:
-        raise _refused(path, "every column is ignored; keep at least one", line=1)
+    kept = [index for index, name in enumerate(names) if name not in ignore and name not in labels]
+    texts = [index for index, name in enumerate(names) if name in labels]
+    if not kept and not texts:
+        raise refused(path, "every column is ignored; keep at least one", line=1)
     columns = tuple(names[index] for index in kept)
-    values = None if ignore else _at_once(lines, len(names))
-    if values is None:
-        file.seek(0)
-        values = _row_by_row(_rows(_lines(file, path), path), names, kept, path)
-    return columns, values
+    values = None if ignore or texts else _at_once(lines, len(names))
+    if values is not None:
+        return columns, values, {}
+    file.seek(0)
+    found: dict[str, list[str]] = {names[index]: [] for index in texts}
+    values = _row_by_row(_rows(_lines(file, path), path), names, kept, found, path)
+    return columns, values, {name: tuple(column) for name, column in found.items()}
 
 
 def _at_once(lines: Iterator[str], width: int) -> np.ndarray | None:
@@ -182,9 +214,14 @@ def _at_once(lines: Iterator[str], width: int) -> np.ndarray | None:
 
 
 def _row_by_row(
-    rows: Iterator[tuple[int, list[str]]], names: list[str], kept: list[int], path: str
+    rows: Iterator[tuple[int, list[str]]],
+    names: list[str],
+    kept: list[int],
+    labels: dict[str, list[str]],
+    path: str,
 ) -> np.ndarray:
-    """The kept columns under the header, (rows, kept); what is wrong is refused with its place."""
+    """The kept columns under the header, (rows, kept), the ``labels`` filled in; what is wrong is refused
+    with its place."""
     next(rows)  # the header
     columns = [names[index] for index in kept]
     blocks: list[np.ndarray] = []
@@ -193,13 +230,18 @@ def _row_by_row(
     for line, row in _filled(rows, names, path):
         lines.append(line)
         block.append([row[index] for index in kept])
+        for name, column in labels.items():
+            cell = row[names.index(name)].strip()
+            if complaint := label_complaint(cell):
+                raise refused(path, complaint, line, name)
+            column.append(label_of(cell))
         if len(block) * len(columns) >= CELLS_PER_BLOCK:
             blocks.append(_numbers(block, lines, columns, path))
             lines, block = [], []
     if block:
         blocks.append(_numbers(block, lines, columns, path))
     if not blocks:
-        raise _refused(path, "only a header; add rows of numbers under it", line=1)
+        raise refused(path, "only a header; add rows of numbers under it", line=1)
     return np.concatenate(blocks)
 
 
@@ -215,24 +257,24 @@ def _lines(file: BinaryIO, path: str) -> Iterator[str]:
             return
         if line == 1:
             if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise _refused(path, "the file is UTF-16; save it as UTF-8", line, 1)
+                raise refused(path, "the file is UTF-16; save it as UTF-8", line, 1)
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         if b"\0" in raw:
             column = raw[: raw.index(b"\0")].count(b",") + 1
-            raise _refused(path, "a NUL byte (UTF-16, or no text file?); save it as UTF-8 CSV", line, column)
+            raise refused(path, "a NUL byte (UTF-16, or no text file?); save it as UTF-8 CSV", line, column)
         if len(raw) > MAX_CELL:
             for column, cell in enumerate(raw.split(b","), start=1):
                 if len(cell) > MAX_CELL:
-                    raise _refused(path, f"a cell of more than {MAX_CELL} bytes; is this CSV?", line, column)
+                    raise refused(path, f"a cell of more than {MAX_CELL} bytes; is this CSV?", line, column)
             if len(raw) > MAX_LINE_BYTES:
-                raise _refused(path, "the line is longer than 4 MiB; is this a CSV file?", line)
+                raise refused(path, "the line is longer than 4 MiB; is this a CSV file?", line)
         try:
             yield raw.decode()
         except UnicodeDecodeError as error:
             column = raw[: error.start].count(b",") + 1
             byte = raw[error.start]
             complaint = f"not UTF-8 (byte 0x{byte:02x}; Latin-1 or Windows text?); save the file as UTF-8"
-            raise _refused(path, complaint, line, column) from None
+            raise refused(path, complaint, line, column) from None
 
 
 def _rows(lines: Iterator[str], path: str) -> Iterator[tuple[int, list[str]]]:
@@ -251,7 +293,7 @@ def _rows(lines: Iterator[str], path: str) -> Iterator[tuple[int, list[str]]]:
                 complaint = "a carriage return inside the line; save the file with LF or CRLF line ends"
             else:
                 complaint = "a quote is not closed, or not followed by a comma; mend the quotes"
-            raise _refused(path, complaint, line) from None
+            raise refused(path, complaint, line) from None
         yield line, row
 
 
@@ -266,44 +308,44 @@ def _filled(
             empty_line = empty_line or line
             continue
         if empty_line:
-            raise _refused(path, "the line is empty; remove it or fill it in", empty_line, names[0])
+            raise refused(path, "the line is empty; remove it or fill it in", empty_line, names[0])
         if len(row) != width:
             counts = f"{len(row)} cells where the header has {width}"
             if len(row) < width:
                 delimiter = "; semicolons or tabs instead of commas?" if re.search("[;\t]", row[-1]) else ""
-                raise _refused(
+                raise refused(
                     path, f"missing: {counts}{delimiter or '; fill the row in'}", line, names[len(row)]
                 )
             remedy = (
                 "decimal commas? write 1.5, not 1,5" if len(row) == 2 * width else "remove the extra cells"
             )
-            raise _refused(path, f"{counts}; {remedy}", line, width + 1)
+            raise refused(path, f"{counts}; {remedy}", line, width + 1)
         yield line, row
 
 
 def _check_header(names: list[str], path: str) -> None:
     if not names:
-        raise _refused(path, "the first line is empty; it must hold the column names", line=1)
+        raise refused(path, "the first line is empty; it must hold the column names", line=1)
     if len(names) > MAX_COLUMNS:
-        raise _refused(
+        raise refused(
             path, f"{len(names)} columns, the limit is {MAX_COLUMNS}; keep fewer", 1, MAX_COLUMNS + 1
         )
-    if all(_is_number(part) for name in names for part in re.split("[;\t]", name)):
-        raise _refused(path, "only numbers (no header?); put the column names in the first line", 1, 1)
+    if all(is_number(part) for name in names for part in re.split("[;\t]", name)):
+        raise refused(path, "only numbers (no header?); put the column names in the first line", 1, 1)
     if len(names) == 1:
         for delimiter, called in ((";", "semicolons"), ("\t", "tabs")):
             if delimiter in names[0]:
-                raise _refused(path, f"columns are separated by {called}; save the file with commas", 1, 1)
+                raise refused(path, f"columns are separated by {called}; save the file with commas", 1, 1)
     seen: dict[str, int] = {}
     for column, name in enumerate(names, start=1):
         if not name:
-            raise _refused(path, "has no name (a comma too many?); name or remove it", 1, column)
+            raise refused(path, "has no name (a comma too many?); name or remove it", 1, column)
         if _odd(name):
-            raise _refused(
+            raise refused(
                 path, f"control or invisible characters in the name {quoted(name)}; rename it", 1, column
             )
         if name in seen:
-            raise _refused(path, f"same name as column {seen[name]}; rename one of them", 1, name)
+            raise refused(path, f"same name as column {seen[name]}; rename one of them", 1, name)
         seen[name] = column
 
 
@@ -320,15 +362,22 @@ def _numbers(rows: list[list[str]], lines: list[int], columns: list[str], path: 
             for name, cell in zip(columns, row, strict=True):
                 complaint = _complaint(cell.strip())
                 if complaint:
-                    raise _refused(path, complaint, line, name)
+                    raise refused(path, complaint, line, name)
     return values
+
+
+def label_complaint(cell: str) -> str | None:
+    """What is wrong with a label, or None."""
+    if _odd(cell) or len(cell) > LONGEST_LABEL:
+        return f"{quoted(cell)}: a label is at most {LONGEST_LABEL} visible characters; shorten it"
+    return _complaint(cell) if not cell or is_number(cell) else None
 
 
 def _complaint(cell: str) -> str | None:
     """What is wrong with a cell, or None."""
     if not cell:
         return "the cell is empty; fill it in or remove the row"
-    if not _is_number(cell):
+    if not is_number(cell):
         if re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", cell):
             return f"decimal comma in {quoted(cell)}; write it with a point"
         return f"{quoted(cell)} is text where a number should be; correct it or ignore the column"
@@ -340,7 +389,7 @@ def _complaint(cell: str) -> str | None:
     return None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     """Whether ``float`` takes it, without Python's own underscores and foreign digits."""
     try:
         float(text)
@@ -349,7 +398,9 @@ def _is_number(text: str) -> bool:
     return text.isascii() and "_" not in text
 
 
-def _digest(columns: tuple[str, ...], values: np.ndarray) -> str:
+def _digest(columns: tuple[str, ...], values: np.ndarray, labels: Mapping[str, tuple[str, ...]]) -> str:
     digest = hashlib.sha256(json.dumps(columns).encode())
     digest.update(np.ascontiguousarray(values, dtype="<f8").data)
+    if labels:
+        digest.update(json.dumps(labels).encode())
     return digest.hexdigest()

@@ -1,19 +1,23 @@
-"""Learning from tables: Bayesian networks sampled, diagnosed and used for prediction.
+"""Learning from tables and images: Bayesian networks sampled, diagnosed and used for prediction.
 
-The functions `fit`, `predict` and `diagnose` are in the modules of the same names.
+The functions `fit`, `predict`, `classify`, `diagnose` and `unfamiliar` are in the modules of the same names.
 """
 
 import importlib
 from typing import Any
 
 _WHERE = {
+    "Classification": "classify",
     "Diagnosis": "diagnose",
     "Draws": "draws",
     "Prediction": "predict",
     "Problem": "problem",
     "Settings": "settings",
     "Standardisation": "problem",
+    "auroc": "unfamiliar",
+    "classification_problem": "problem",
     "create": "fit",
+    "guess_task": "problem",
     "network": "fit",
     "read_draws": "draws",
     "regression_problem": "problem",

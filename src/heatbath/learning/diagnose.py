@@ -10,12 +10,14 @@ RHAT_LIMIT = 1.05
 RHAT_SHARE_LIMIT = 0.05
 ESS_LIMIT = 100
 MOST_POINTS = 200
+MOST_CHANCES = 500
 MOST_SAVES = 1_000
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """R-hat and effective sample size of the noiseless predictions, each of shape (points, outputs)."""
+    """R-hat and effective sample size of the noiseless predictions, each of shape (points, outputs); in
+    classification of the classes' probabilities."""
 
     rhat: np.ndarray
     ess: np.ndarray
@@ -50,11 +52,14 @@ class Diagnosis:
 def diagnose(draws: Draws, inputs: np.ndarray) -> Diagnosis:
     """At up to 200 of the training ``inputs`` (n, features), evenly spaced; from at most 1,000 saves of
     each replica. R-hat is the rank-normalised split R-hat, the effective size the bulk one (Vehtari et
-    al. 2021)."""
+    al. 2021). In classification at so many points that there are at most 500 probabilities."""
     from arviz_stats.base.array import array_stats
 
-    points = inputs[np.linspace(0, len(inputs) - 1, min(MOST_POINTS, len(inputs))).astype(int)]
+    most = max(1, MOST_CHANCES // len(draws.classes)) if draws.classes else MOST_POINTS
+    points = inputs[np.linspace(0, len(inputs) - 1, min(MOST_POINTS, most, len(inputs))).astype(int)]
     outputs = draws.thinned(MOST_SAVES).outputs(points)
+    if draws.classes:
+        outputs = log_odds(outputs)
     replicas, saves = outputs.shape[:2]
     if saves < 4:
         return Diagnosis(np.full(outputs.shape[2:], np.inf), np.ones(outputs.shape[2:]))
@@ -63,3 +68,11 @@ def diagnose(draws: Draws, inputs: np.ndarray) -> Diagnosis:
         rhat = array_stats.rhat(flat, chain_axis=0, draw_axis=1)
         ess = array_stats.ess(flat, chain_axis=0, draw_axis=1)
     return Diagnosis(np.reshape(rhat, outputs.shape[2:]), np.reshape(ess, outputs.shape[2:]))
+
+
+def log_odds(outputs: np.ndarray) -> np.ndarray:
+    """ln p/(1 - p) of each class, (..., classes), where p is the softmax of ``outputs``, (..., classes): it
+    ranks draws as the probability does, and goes on where that is 1 to the last digit."""
+    z = outputs.astype(np.float64)
+    others = [np.logaddexp.reduce(np.delete(z, k, axis=-1), axis=-1) for k in range(z.shape[-1])]
+    return z - np.stack(others, axis=-1)

@@ -1,7 +1,7 @@
-"""What a run has learned, read back from its folder: weights, noise, outputs. NumPy only, no JAX."""
+"""What a run has learned, read back from its folder: weights, noise, outputs. No JAX."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +19,9 @@ class Draws:
     """Posterior draws of a network, in standardised units.
 
     ``weights``: of each layer ("w": (replicas, saves, fan_in, fan_out), "b": (replicas, saves, fan_out));
-    ``noise``: standard deviations, (replicas, saves, outputs); ``scale``: prior standard deviation of each
-    group of weights, (replicas, saves, groups).
+    ``noise``: standard deviations, (replicas, saves, outputs), none, (replicas, saves, 0), in
+    classification; ``scale``: prior standard deviation of each group of weights, (replicas, saves, groups).
+    ``classes``: empty in regression.
     """
 
     weights: tuple[dict[str, np.ndarray], ...]
@@ -28,6 +29,7 @@ class Draws:
     scale: np.ndarray
     activation: str
     standardisation: Standardisation
+    classes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -57,13 +59,7 @@ class Draws:
         """At most ``most`` saves of each replica, evenly spaced."""
         stride = -(-self.shape[1] // most)
         weights = tuple({k: v[:, ::stride] for k, v in layer.items()} for layer in self.weights)
-        return Draws(
-            weights,
-            self.noise[:, ::stride],
-            self.scale[:, ::stride],
-            self.activation,
-            self.standardisation,
-        )
+        return replace(self, weights=weights, noise=self.noise[:, ::stride], scale=self.scale[:, ::stride])
 
 
 def read_draws(folder: RunFolder) -> Draws:
@@ -84,22 +80,25 @@ def read_draws(folder: RunFolder) -> Draws:
     settings = Settings.from_config(folder.config)
     layers = len(settings.hidden) + 1
     names = [f"sample/weights/{i}/{k}" for i in range(layers) for k in "bw"]
-    names += ["sample/log_noise", "sample/log_precision"]
+    classes = tuple(data.get("classes", ()))
+    names += ["sample/log_precision"] if classes else ["sample/log_noise", "sample/log_precision"]
     found = {re.sub("^sample/", "", k): np.moveaxis(v, 0, 1) for k, v in folder.read("sample", names).items()}
     found = {k: v[: settings.replicas] for k, v in found.items()}
     moving = np.any(
         [np.any(v[:, -1:] != v[:, -2:-1], axis=tuple(range(1, v.ndim))) for v in found.values()], 0
     )
-    if found["log_noise"].shape[1] > 1:  # one that broke was frozen at its last good state
+    if found["log_precision"].shape[1] > 1:  # one that broke was frozen at its last good state
         found = {k: v[moving] for k, v in found.items()}
-    if not len(found["log_noise"]):
+    if not len(found["log_precision"]):
         raise Stopped(
             f"all replicas of {folder.path} diverged: `heatbath run` its config.toml with a smaller step_size"
         )
+    log_noise = found["log_precision"][..., :0] if classes else found["log_noise"]
     return Draws(
         tuple({k: found[f"weights/{i}/{k}"] for k in "bw"} for i in range(layers)),
-        np.exp(-found["log_noise"] / 2),
+        np.exp(-log_noise / 2),
         np.exp(-found["log_precision"] / 2),
         settings.activation,
         standardisation,
+        classes,
     )

@@ -16,6 +16,7 @@ from heatbath._version import __version__
 from heatbath.core import (
     Constant,
     Control,
+    Dynamics,
     Geometric,
     PerReplica,
     Progress,
@@ -30,12 +31,12 @@ from heatbath.core import (
     to_arrays,
 )
 from heatbath.core.numeric import ravel
-from heatbath.dynamics import CurvatureWarmUp, Gibbs, MicrocanonicalLangevin, metric_of
+from heatbath.dynamics import CurvatureWarmUp, Gibbs, Metric, MicrocanonicalLangevin, metric_of
 from heatbath.errors import Refused
 from heatbath.learning.problem import Problem, configuration, stored_problem
 from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
-from heatbath.systems import RegressionNetwork
+from heatbath.systems import ClassificationNetwork, Network, RegressionNetwork
 
 START_COUPLING = 1e-3
 POSTERIOR = Control(1.0, {"likelihood": 1.0})
@@ -53,9 +54,18 @@ class Cost:
     divergences: int
 
 
-def network(problem: Problem, settings: Settings) -> RegressionNetwork:
+def network(problem: Problem, settings: Settings) -> Network:
     """The posterior of ``problem``, standardised, in single precision (energies are summed in double)."""
     to = problem.standardisation
+    if problem.classes:
+        return ClassificationNetwork(
+            to.inputs(problem.inputs),
+            problem.targets[:, 0],
+            len(problem.classes),
+            settings.hidden,
+            settings.activation,
+            settings.weight_prior,
+        )
     return RegressionNetwork(
         to.inputs(problem.inputs),
         to.targets(problem.targets),
@@ -83,8 +93,8 @@ def environment(problem: Problem, settings: Settings) -> dict[str, Any]:
 
 def create(path: Path, problem: Problem, settings: Settings) -> RunFolder:
     """A new run folder with the data in it, open for writing."""
-    data = {"inputs": problem.inputs, "targets": problem.targets}
-    return RunFolder.create(path, configuration(problem, settings), environment(problem, settings), data)
+    config, made_in = configuration(problem, settings), environment(problem, settings)
+    return RunFolder.create(path, config, made_in, problem.arrays())
 
 
 def fit(folder: RunFolder, *, progress: bool = True) -> Cost:
@@ -116,7 +126,7 @@ def fit(folder: RunFolder, *, progress: bool = True) -> Cost:
     )
 
 
-def anneal(posterior: RegressionNetwork, settings: Settings, sink: Sink | None, progress: bool) -> Run:
+def anneal(posterior: Network, settings: Settings, sink: Sink | None, progress: bool) -> Run:
     """Warm-up: the coupling to the data rises from 0.001 to 1 in the first quarter, by equal factors; the
     metric and the step size of each replica are learned along the way."""
     start, moves = Control(1.0, {"likelihood": START_COUPLING}), max(1, settings.anneal // 4)
@@ -133,7 +143,7 @@ def anneal(posterior: RegressionNetwork, settings: Settings, sink: Sink | None, 
     )
 
 
-def equilibrate(posterior: RegressionNetwork, settings: Settings, warm_up: Run, progress: bool) -> Run:
+def equilibrate(posterior: Network, settings: Settings, warm_up: Run, progress: bool) -> Run:
     """Steps of the sampling dynamics that are thrown away: hyperparameters relax slowly. What is kept is the
     curvature along them (`freeze`)."""
     tuned = to_arrays({"curvature": warm_up.states.curvature, "position": warm_up.position})
@@ -142,7 +152,7 @@ def equilibrate(posterior: RegressionNetwork, settings: Settings, warm_up: Run, 
     return replace(run, records=kept.records())
 
 
-def freeze(posterior: RegressionNetwork, warm_up: Run, settled: Run) -> dict[str, np.ndarray]:
+def freeze(posterior: Network, warm_up: Run, settled: Run) -> dict[str, np.ndarray]:
     """What sampling needs of the warm-up: each replica's curvature, averaged over the second half of the
     equilibration, and position; and the gradients that it cost."""
     mean = _mean_curvature(posterior, _second_half(settled.records))
@@ -157,12 +167,13 @@ def _second_half(records: dict[str, np.ndarray]) -> Any:
     chosen = np.unique(np.linspace(saves // 2, saves - 1, CURVATURE_POINTS).astype(int))
     layers = sorted({int(name.split("/")[2]) for name in names if name.startswith("sample/weights/")})
     weights = tuple({k: records[f"sample/weights/{i}/{k}"][chosen] for k in "bw"} for i in layers)
-    rest = {k: records[f"sample/{k}"][chosen] for k in ("log_noise", "log_precision")}
+    kept = (name.removeprefix("sample/") for name in names if not name.startswith("sample/weights/"))
+    rest = {name: records[f"sample/{name}"][chosen] for name in kept}
     return {"weights": weights, **rest}
 
 
 @eqx.filter_jit
-def _mean_curvature(posterior: RegressionNetwork, positions: Any) -> jax.Array:
+def _mean_curvature(posterior: Network, positions: Any) -> jax.Array:
     """Mean over the saves, for each replica; in float64, for it will be inverted."""
 
     def of_all(position):
@@ -171,11 +182,11 @@ def _mean_curvature(posterior: RegressionNetwork, positions: Any) -> jax.Array:
     shape = jax.eval_shape(of_all, jax.tree.map(lambda x: x[0], positions))
     zero = jnp.zeros(shape.shape, shape.dtype)
     total, _ = jax.lax.scan(lambda total, position: (total + of_all(position), None), zero, positions)
-    return total / len(positions["log_noise"])
+    return total / len(positions["log_precision"])
 
 
 def sample(
-    posterior: RegressionNetwork,
+    posterior: Network,
     settings: Settings,
     tuned: dict[str, np.ndarray],
     sink: Sink | None,
@@ -186,7 +197,7 @@ def sample(
 
 
 def _sampling(
-    posterior: RegressionNetwork,
+    posterior: Network,
     settings: Settings,
     tuned: dict[str, np.ndarray],
     stream: int,
@@ -194,15 +205,11 @@ def _sampling(
     sink: Sink | None,
     progress: bool,
 ) -> Run:
-    """Microcanonical Langevin dynamics of the weights, precisions by Gibbs; random numbers of ``stream``."""
-
-    def member(metric):
-        inner = MicrocanonicalLangevin(settings.step_size, settings.decoherence_length, metric=metric)
-        return Gibbs(inner, settings.gibbs_every)
-
+    """Steps of the `sampling_dynamics`, each replica with its own metric; random numbers of ``stream``."""
     metrics = _metrics(jnp.asarray(tuned["curvature"]), posterior.inputs.dtype)
     metrics = jax.tree.map(np.asarray, metrics)
-    members = [member(jax.tree.map(lambda x, r=r: x[r], metrics)) for r in range(settings.replicas)]
+    each = [jax.tree.map(lambda x, r=r: x[r], metrics) for r in range(settings.replicas)]
+    members = [sampling_dynamics(settings, metric) for metric in each]
     seeds = jax.random.split(run_key(0), settings.replicas)
     template = jax.eval_shape(jax.vmap(lambda k: posterior.init(k, POSTERIOR)), seeds)
     return simulate(
@@ -218,6 +225,12 @@ def _sampling(
         sink=sink,
         progress=Progress("equilibrating" if stream == 1 else "sampling") if progress else False,
     )
+
+
+def sampling_dynamics(settings: Settings, metric: Metric) -> Dynamics:
+    """The dynamics of one replica at equilibrium: of the weights, in ``metric``, with precisions by Gibbs."""
+    inner = MicrocanonicalLangevin(settings.step_size, settings.decoherence_length, metric=metric)
+    return Gibbs(inner, settings.gibbs_every)
 
 
 @eqx.filter_jit

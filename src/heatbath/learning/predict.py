@@ -1,5 +1,6 @@
 """Predictions with honest uncertainty, and how good they were. NumPy only, no JAX."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,25 +34,31 @@ def predict(draws: Draws, inputs: np.ndarray) -> Prediction:
 
     Raises `Refused` for a row so far from the training rows that single precision cannot hold it.
     """
-    parts = [_predict(*part, draws) for part in _chunks(draws, inputs)]
+    parts = [_predict(*part, draws) for part in chunks(draws, inputs)]
     found = {k: np.concatenate([vars(p)[k] for p in parts]) for k in vars(parts[0])}
-    broken = ~np.isfinite(np.stack(list(found.values()))).all(axis=(0, 2))
+    check_reach(np.stack(list(found.values()), axis=1))
+    return Prediction(**found)
+
+
+def check_reach(values: np.ndarray) -> None:
+    """Raises `Refused` unless all ``values`` (n, ...) are finite."""
+    broken = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if broken.any():
         row = int(np.argmax(broken)) + 1
         raise Refused(f"row {row} under the header cannot be predicted: it is too far from all training rows")
-    return Prediction(**found)
 
 
 def log_likelihood(draws: Draws, inputs: np.ndarray, targets: np.ndarray) -> float:
     """Mean over rows of ln p(targets of the row | data), in nats, in the units of the table."""
     y = draws.standardisation.targets(targets)
     total, row = 0.0, 0
-    for outputs, noise in _chunks(draws, inputs):
+    for outputs, noise in chunks(draws, inputs):
         part = y[row : row + outputs.shape[1]]
         row += outputs.shape[1]
         z = (part - outputs) / noise[:, None]
         log_density = -(z**2).sum(axis=2) / 2 - np.log(noise).sum(axis=1)[:, None]
-        total += float(np.sum(logsumexp(log_density, axis=0))) - outputs.shape[1] * np.log(len(outputs))
+        mixed = np.sum(logsumexp(log_density, axis=0))  # type: ignore[arg-type]
+        total += float(mixed) - outputs.shape[1] * np.log(len(outputs))
     constant = np.log(2 * np.pi) / 2 * y.shape[1] + np.log(draws.standardisation.target_scale).sum()
     return total / len(y) - float(constant)
 
@@ -69,11 +76,13 @@ def scores(draws: Draws, prediction: Prediction, inputs: np.ndarray, targets: np
     }
 
 
-def _chunks(draws: Draws, inputs: np.ndarray):
-    """(outputs (draws, rows, targets), noise (draws, targets)), standardised, a few rows at a time."""
+def chunks(draws: Draws, inputs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(outputs (draws, rows, outputs), noise (draws, targets)), standardised, a few rows at a time, of at
+    most 4,000 draws."""
     thin = draws.thinned(max(1, MOST_DRAWS // draws.shape[0]))
-    noise = thin.noise.reshape(-1, thin.noise.shape[-1]).astype(np.float64)
-    rows = max(1, CHUNK // noise.size)
+    count, targets = thin.shape[0] * thin.shape[1], thin.noise.shape[-1]
+    noise = thin.noise.reshape(count, targets).astype(np.float64)
+    rows = max(1, CHUNK // thin.weights[-1]["b"].size)
     for i in range(0, len(inputs), rows):
         outputs = thin.outputs(inputs[i : i + rows])
         yield outputs.reshape(-1, *outputs.shape[2:]).astype(np.float64), noise

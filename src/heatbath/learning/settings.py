@@ -1,19 +1,23 @@
 """What a run of `learn` is asked for, and its form in config.toml. No JAX."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from heatbath.data.text import listed, nearest, quoted
 from heatbath.errors import Refused
 
+REGRESSION: Literal["regression"] = "regression"
+CLASSIFICATION: Literal["classification"] = "classification"
 LIMIT = 2**32
 SMALLEST, LARGEST = 1e-30, 1e30  # what single precision bears with room to spare
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Model, prior and run of a Bayesian network; every default is what ``heatbath learn`` uses.
+    """Model, prior and run of a Bayesian network; every default is what ``heatbath learn`` uses in regression
+    (`of_task` has those of classification).
 
     ``weight_prior`` and ``noise_prior``: shape and rate of the gamma priors of the precisions, in
     standardised units. ``anneal``: steps of hybrid Monte Carlo while the coupling to the data rises.
@@ -71,6 +75,12 @@ class Settings:
                     f"{name} is {_shown(value)}: give a positive number, {SMALLEST:g} to {LARGEST:g}"
                 )
 
+    @staticmethod
+    def of_task(task: str) -> "Settings":
+        """The defaults of a task. Labels pull at the weights less than numbers measured with little noise do:
+        with the prior of regression, chains stay for long where all weights are near zero."""
+        return Settings(weight_prior=(0.5, 0.05)) if task == CLASSIFICATION else Settings()
+
     def to_config(self) -> dict[str, dict[str, Any]]:
         """Nested as in config.toml."""
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
@@ -94,15 +104,27 @@ def check_config(config: Mapping[str, Any]) -> None:
 
     The settings and the standardisation are checked where they are read.
     """
-    if config.get("task") != "regression":
+    task = config.get("task")
+    if task not in (REGRESSION, CLASSIFICATION):
         raise Refused("config.toml is that of another model: it was not made by `heatbath learn`")
     _known(config, "", ("format", "task", "data", *_TABLES, "standardisation"))
-    data = _table(config, "data", tuple(_DATA))
-    for key, kind in _DATA.items():
+    needed = _DATA | ({"classes": list} if task == CLASSIFICATION else {})
+    data = _table(config, "data", (*needed, *_OPTIONAL))
+    for key, kind in (needed | {key: _OPTIONAL[key] for key in data if key in _OPTIONAL}).items():
         value = data.get(key)
+        if kind is tuple:
+            _check_shape(value, len(data["inputs"]))
+            continue
         names = isinstance(value, list) and value and all(isinstance(item, str) for item in value)
         if not (names if kind is list else type(value) is kind):
             raise Refused(f"config.toml: [data] {key} is {_shown(value)}: give {_GIVE[kind]}")
+
+
+def _check_shape(shape: Any, size: int) -> None:
+    """Raises `Refused` unless ``shape`` is that of an image of ``size`` numbers."""
+    sizes = shape if isinstance(shape, list) and all(map(_whole, shape)) else [0]
+    if min(sizes, default=0) < 1 or math.prod(sizes) != size:
+        raise Refused(f"config.toml: [data] shape is {_shown(shape)}: give that of the {size} inputs")
 
 
 def _table(config: Mapping[str, Any], table: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
@@ -132,6 +154,7 @@ def _shown(value: Any) -> str:
 
 
 _DATA = {"name": str, "source": str, "sha256": str, "rows": int, "inputs": list, "targets": list}
+_OPTIONAL = {"shape": tuple, "outliers": str}
 _GIVE = {str: "a text", int: "a whole number", list: "a list of names"}
 
 

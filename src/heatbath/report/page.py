@@ -8,8 +8,8 @@ import numpy as np
 
 from heatbath.learning.diagnose import ESS_LIMIT, RHAT_LIMIT, RHAT_SHARE_LIMIT, Diagnosis
 from heatbath.learning.draws import Draws
-from heatbath.learning.settings import Settings
-from heatbath.report.sections import Section
+from heatbath.learning.settings import CLASSIFICATION, Settings
+from heatbath.report.story import Section
 
 MOST_NAMES = 30
 
@@ -142,6 +142,9 @@ def _numbers(
     yield f"R-hat above {RHAT_LIMIT:g}", f"{share} (at most {100 * RHAT_SHARE_LIMIT:.0f} % wanted)"
     size = f"median {np.median(diagnosis.ess):,.0f}, smallest {diagnosis.ess.min():,.0f}"
     yield "Effective sample size", f"{size} (a median of {ESS_LIMIT} wanted)"
+    if draws.classes:
+        yield "Classes", _names(draws.classes)
+        return
     noise = draws.noise * draws.standardisation.target_scale
     mean, spread = noise.mean(axis=(0, 1)), noise.std(axis=(0, 1))
     for name, value, sd in zip(data["targets"], mean, spread, strict=True):
@@ -150,8 +153,11 @@ def _numbers(
 
 def _asked(config: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """What was asked for, without the place where the data lay."""
+    unused = ["noise_prior"] if config["task"] == CLASSIFICATION else []
     for table in ("model", "prior", "run"):
         for name, value in config.get(table, {}).items():
+            if name in unused:
+                continue
             values = value if isinstance(value, list) else [value]
             yield name.replace("_", " "), ", ".join(map(str, values))
 

@@ -1,46 +1,20 @@
 """The figures of a report, each with one sentence that says how it should look, and what was measured."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from heatbath import plotting
-from heatbath.learning.diagnose import ESS_LIMIT, RHAT_LIMIT, Diagnosis
-from heatbath.learning.draws import Draws
+from heatbath.learning.diagnose import ESS_LIMIT, RHAT_LIMIT
 from heatbath.learning.predict import predict
 from heatbath.plotting import Trace, label
-from heatbath.report.records import Phase, equilibrium_step, late_band
+from heatbath.report.classes import class_sections, familiarity
+from heatbath.report.records import equilibrium_step, late_band
+from heatbath.report.story import Section, Story
 
 MOST_TARGETS = 9
 MOST_INPUTS = 9
 MOST_DOTS = 1_200
-
-
-@dataclass(frozen=True)
-class Section:
-    """``expect``: one sentence, how the figure should look; ``found``: what was measured, and how."""
-
-    name: str
-    title: str
-    expect: str
-    found: str
-    figure: Figure
-
-
-@dataclass(frozen=True)
-class Story:
-    """All that the figures show: ``phases``, ``draws``, and the table, ``inputs`` and ``targets`` (n, ...)
-    with the ``names`` of the targets and the ``input_names``."""
-
-    phases: list[Phase]
-    draws: Draws
-    diagnosis: Diagnosis
-    names: list[str]
-    input_names: list[str]
-    inputs: np.ndarray
-    targets: np.ndarray
 
 
 def sections(story: Story) -> Iterator[Section]:
@@ -51,7 +25,12 @@ def sections(story: Story) -> Iterator[Section]:
         yield work_and_heat(story)
     if story.phases[-1].has_heat and len(story.phases[-1].steps) > 1:
         yield books(story)
-    yield predictions(story)
+    if story.draws.classes:
+        yield from class_sections(story)
+    else:
+        yield predictions(story)
+        if story.outliers is not None:
+            yield familiarity(story)
     yield hyperparameters(story)
     yield convergence(story)
 
@@ -184,7 +163,8 @@ def hyperparameters(story: Story) -> Section:
     draws = story.draws
     noise = draws.noise * draws.standardisation.target_scale
     named = [
-        (f"noise of {label(name, 20)}", noise[..., i]) for i, name in enumerate(story.names[:MOST_TARGETS])
+        (f"noise of {label(name, 20)}", noise[..., i])
+        for i, name in enumerate(story.names[: min(MOST_TARGETS, noise.shape[-1])])
     ]
     named_groups = list(enumerate(groups(story.input_names, len(draws.weights))))
     inputs = range(1, 1 + len(story.input_names))
@@ -195,12 +175,13 @@ def hyperparameters(story: Story) -> Section:
     left = f" Left out are the {len(weakest)} inputs of the smallest." if weakest else ""
     return Section(
         "hyperparameters",
-        "Hyperparameters: noise and priors, learned with the weights",
+        f"Hyperparameters: {'noise and ' if named else ''}priors, learned with the weights",
         "Each histogram is one smooth hill on which all replicas (thin lines) agree; replicas with hills "
         "of their own have not mixed.",
-        "Standard deviations: of the noise in the units of the table, of the weights' priors in "
-        "standardised units (weights out of a hidden layer: before division by the root of its width). Each "
-        "input has one of its own: where it is small, the input matters little. The line is the median."
+        f"Standard deviations: {'of the noise in the units of the table, ' if named else ''}of the weights' "
+        "priors in standardised units (weights out of a hidden layer: before division by the root of its "
+        "width). Each input has one of its own: where it is small, the input matters little. The line is "
+        "the median."
         f"{left}",
         plotting.hyperparameters(named, scales),
     )
@@ -208,12 +189,13 @@ def hyperparameters(story: Story) -> Section:
 
 def convergence(story: Story) -> Section:
     rhat, ess = story.diagnosis.rhat, story.diagnosis.ess
+    what = "classes' probabilities" if story.draws.classes else "noiseless predictions"
     return Section(
         "convergence",
         "Convergence of the predictions",
         f"R-hat lies left of {RHAT_LIMIT:g} and the effective sample size right of {ESS_LIMIT}; what lies "
         "on the wrong side of a dashed line needs more steps.",
-        f"Of the noiseless predictions at {len(rhat)} training points (rank-normalised split R-hat and bulk "
+        f"Of the {what} at {len(rhat)} training points (rank-normalised split R-hat and bulk "
         "effective size, Vehtari et al. 2021).",
         plotting.convergence(rhat, ess, RHAT_LIMIT, ESS_LIMIT),
     )

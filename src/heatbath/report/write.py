@@ -11,7 +11,8 @@ from heatbath.learning.draws import Draws
 from heatbath.learning.settings import Settings
 from heatbath.report.page import page
 from heatbath.report.records import read_phases
-from heatbath.report.sections import Story, sections
+from heatbath.report.sections import sections
+from heatbath.report.story import Story
 from heatbath.store import RunFolder
 from heatbath.store.files import replace, show
 
@@ -33,6 +34,8 @@ def write_report(folder: RunFolder, draws: Draws, diagnosis: Diagnosis) -> Path:
         input_names=columns["inputs"],
         inputs=data["inputs"],
         targets=data["targets"],
+        shape=tuple(columns.get("shape", ())),
+        outliers=data.get("outliers"),
     )
     path, figures = folder.path / "report.html", folder.path / "figures"
     with _refusing(path):

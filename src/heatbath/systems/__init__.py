@@ -1,15 +1,17 @@
 """Systems: energy landscapes with exact answers, and posteriors."""
 
 from heatbath.systems.landscapes import DoubleWell, Funnel, GaussianMixture, HarmonicTrap
-from heatbath.systems.networks import GammaPrior, RegressionNetwork
+from heatbath.systems.networks import ClassificationNetwork, GammaPrior, Network, RegressionNetwork
 from heatbath.systems.posterior import Posterior, from_equinox, from_flax
 
 __all__ = [
+    "ClassificationNetwork",
     "DoubleWell",
     "Funnel",
     "GammaPrior",
     "GaussianMixture",
     "HarmonicTrap",
+    "Network",
     "Posterior",
     "RegressionNetwork",
     "from_equinox",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import gammaln
+from jax.scipy.special import gammaln, logsumexp
 
 from heatbath.core import Conditional, Control, numeric
 from heatbath.core.numeric import float_dtype, ravel, size, unravel, widen
@@ -17,6 +17,8 @@ ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 LOG_2PI = float(np.log(2 * np.pi))
 MOST_ITEMS = 256  # in a curvature
 MOST_DENSE = 1_000  # weights with a full one
+OUTPUT_BIAS_PRIOR = (2.0, 2.0)  # of a network with classes
+LARGEST_JACOBIAN = 2**24  # numbers held at once
 
 
 class GammaPrior(eqx.Module):
@@ -34,42 +36,44 @@ class GammaPrior(eqx.Module):
         return self.shape + count / 2, self.rate + squares / 2
 
 
-class RegressionNetwork(Conditional):
-    """A multilayer perceptron for regression, its hyperparameters sampled with the weights.
+class Network(Conditional):
+    """A multilayer perceptron, its hyperparameters sampled with the weights: what all likelihoods share.
 
-    Model (Neal 1996, chapter 3): weights of a group are normal with a common precision, targets normal
-    around the outputs with one precision for each target; every precision has a gamma prior. The groups
-    are the weights out of each input (automatic relevance determination: an input that does not matter is
-    turned off), the biases of each layer and the weights of each later layer. The precision of weights
-    out of a hidden layer is multiplied by its width, so that the prior over functions has a limit.
+    Model (Neal 1996, chapter 3): weights of a group are normal with a common precision, every precision has
+    a gamma prior. The groups are the weights out of each input (automatic relevance determination: an input
+    that does not matter is turned off), the biases of each layer and the weights of each later layer. The
+    precision of weights out of a hidden layer is multiplied by its width, so that the prior over functions
+    has a limit.
 
-    ``inputs`` (n, features) and ``targets`` (n, outputs), standardised. Position: {"weights": a tuple of
-    {"w": (fan_in, fan_out), "b": (fan_out,)}, "log_precision": (groups,), "log_noise": (outputs,)}.
-    The coupling ``likelihood`` multiplies the log likelihood: 0 is the prior, 1 (the default) Bayes.
+    Position: {"weights": a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, "log_precision": (groups,)}
+    and the other precisions that `priors` names. The coupling ``likelihood`` multiplies the log likelihood:
+    0 is the prior, 1 (the default) Bayes.
     """
 
     inputs: Array  # (features, n): items last, which is what vectorises
     targets: Array  # (outputs, n)
     weight_prior: GammaPrior
-    noise_prior: GammaPrior
     hidden: tuple[int, ...] = eqx.field(static=True)
     activation: str = eqx.field(static=True)
 
-    def __init__(
-        self,
-        inputs: Any,
-        targets: Any,
-        hidden: Sequence[int] = (16,),
-        activation: str = "tanh",
-        weight_prior: tuple[float, float] = (0.5, 0.005),
-        noise_prior: tuple[float, float] = (0.5, 5e-5),
-        dtype: str = "float32",
-    ):
-        """``weight_prior``, ``noise_prior``: shape and rate of the precisions' gamma priors."""
-        self.inputs = jnp.asarray(np.asarray(inputs).T, dtype)
-        self.targets = jnp.asarray(np.asarray(targets).T, dtype)
-        self.hidden, self.activation = tuple(hidden), activation
-        self.weight_prior, self.noise_prior = GammaPrior(*weight_prior), GammaPrior(*noise_prior)
+    def priors(self) -> dict[str, tuple[GammaPrior, int]]:
+        """Of each vector of log precisions: prior, and how many there are."""
+        return {"log_precision": (self.weight_prior, self.groups)}
+
+    def log_likelihood(self, position: Any, items: Array | None = None) -> Array:
+        """ln p(targets | inputs, position), summed over the items in the widest float (over ``items`` only,
+        scaled to all)."""
+        raise NotImplementedError
+
+    def conditionals(self, weights: Any, coupling: Any) -> dict[str, tuple[Array, Array]]:
+        """Shape and rate of the precisions of `priors`, given the weights."""
+        squares, counts, _ = self._groups(weights)
+        return {"log_precision": self.weight_prior.conditional(counts, squares)}
+
+    def unit_information(self, position: Any, outputs: Array) -> Array:
+        """A function of one item's outputs, (outputs,), whose Jacobian J gives the Fisher information of
+        the item's target as J^T J."""
+        raise NotImplementedError
 
     @property
     def n_items(self) -> int:
@@ -98,27 +102,20 @@ class RegressionNetwork(Conditional):
         return signal
 
     def energy(self, position: Any, couplings: Mapping[str, Any], items: Array | None = None) -> Array:
-        log_precision, log_noise = widen(position["log_precision"]), widen(position["log_noise"])
+        log_precision = widen(position["log_precision"])
         squares, counts, scales = self._groups(position["weights"])
-        log_prior = jnp.sum(self.weight_prior.log_density(log_precision))
-        log_prior += jnp.sum(self.noise_prior.log_density(log_noise))
+        log_prior = sum(
+            jnp.sum(prior.log_density(widen(position[name]))) for name, (prior, _) in self.priors().items()
+        )
         log_prior += jnp.sum(counts * (log_precision + jnp.log(scales) - LOG_2PI)) / 2
         log_prior -= jnp.sum(jnp.exp(log_precision) * squares) / 2
-        n = self.n_items
-        errors = self.squared_errors(position["weights"], items)
-        log_likelihood = jnp.sum(n * (log_noise - LOG_2PI) - jnp.exp(log_noise) * errors) / 2
-        return -(log_prior + couplings.get("likelihood", 1.0) * log_likelihood)
+        return -(log_prior + couplings.get("likelihood", 1.0) * self.log_likelihood(position, items))
 
-    def squared_errors(self, weights: Any, items: Array | None = None) -> Array:
-        """Sum over the items of each target's squared error, shape (outputs,), summed in the widest float
-        (over ``items`` only, scaled to all)."""
-        inputs, targets = self.inputs, self.targets
-        scale = 1.0
-        if items is not None:
-            inputs, targets = inputs[:, items], targets[:, items]
-            scale = self.n_items / items.size
-        residuals = self.outputs(weights, inputs) - targets
-        return scale * jnp.sum(residuals**2, axis=1, dtype=float_dtype())
+    def chosen(self, items: Array | None) -> tuple[Array, Array, float]:
+        """Inputs and targets of the ``items`` (all if None), and what scales their sum to all."""
+        if items is None:
+            return self.inputs, self.targets, 1.0
+        return self.inputs[:, items], self.targets[:, items], self.n_items / items.size
 
     def _counts(self) -> np.ndarray:
         """Number of weights in each group."""
@@ -148,16 +145,11 @@ class RegressionNetwork(Conditional):
             jax.tree.map(lambda x, n=n: 0.5 * n**-0.5 * x, layer)
             for n, layer in zip(self.widths, normals, strict=False)
         )
-        groups = jnp.zeros(self.groups, self.inputs.dtype)
-        return {
-            "weights": weights,
-            "log_precision": groups,
-            "log_noise": jnp.zeros(self.widths[-1], self.inputs.dtype),
-        }
+        ones = {name: jnp.zeros(count, self.inputs.dtype) for name, (_, count) in self.priors().items()}
+        return {"weights": weights, **ones}
 
     def parts(self, position: Any) -> tuple[Any, Any]:
-        drawn = {name: position[name] for name in ("log_precision", "log_noise")}
-        return position["weights"], drawn
+        return position["weights"], {name: position[name] for name in self.priors()}
 
     def whole(self, moved: Any, drawn: Any) -> Any:
         return {"weights": moved, **drawn}
@@ -165,37 +157,128 @@ class RegressionNetwork(Conditional):
     def draw(self, key: Array, moved: Any, control: Control) -> Any:
         """All precisions given the weights. At temperature T a gamma of shape a and rate b, raised to 1/T in
         the coordinate ln tau, is the gamma of shape a/T and rate b/T."""
-        coupling = control.couplings.get("likelihood", 1.0)
-        squares, counts, _ = self._groups(moved)
-        errors = self.squared_errors(moved)
-        weights = self.weight_prior.conditional(counts, squares)
-        items = jnp.broadcast_to(coupling * self.n_items, errors.shape)
-        noise = self.noise_prior.conditional(items, coupling * errors)
+        found = self.conditionals(moved, control.couplings.get("likelihood", 1.0))
         shape, rate = (
-            jnp.concatenate(both) / control.temperature for both in zip(weights, noise, strict=True)
+            jnp.concatenate(both) / control.temperature for both in zip(*found.values(), strict=True)
         )
         drawn = (jax.random.loggamma(key, shape) - jnp.log(rate)).astype(self.inputs.dtype)
-        return {"log_precision": drawn[: self.groups], "log_noise": drawn[self.groups :]}
+        ends = np.cumsum([shape.size for shape, _ in found.values()])
+        return dict(zip(found, jnp.split(drawn, ends[:-1]), strict=True))
 
     def curvature(self, position: Any, couplings: Mapping[str, Any]) -> Array:
-        """Gauss-Newton precision of the weights, shape (d, d): J^T J times the noise precisions, plus the
-        prior precisions. J is the Jacobian of the outputs, at no more than 256 items, evenly spaced. Of
-        more than 1,000 weights only the diagonal is returned, shape (d,)."""
+        """Gauss-Newton precision of the weights, shape (d, d): the Fisher information at no more than 256
+        items, evenly spaced, scaled to all, plus the prior precisions. Of more than 1,000 weights only the
+        diagonal is returned, shape (d,)."""
         weights = position["weights"]
         vector = ravel(weights)
         inputs = self.inputs[:, :: -(-self.n_items // MOST_ITEMS)]
 
         def outputs(v, x):
-            scaled = self.outputs(unravel(v, weights), x[:, None])[:, 0]
-            return scaled * jnp.exp(position["log_noise"] / 2)
+            return self.unit_information(position, self.outputs(unravel(v, weights), x[:, None])[:, 0])
 
-        jacobian = jax.vmap(jax.jacrev(outputs), in_axes=(None, 1))(vector, inputs)
-        jacobian = jacobian.reshape(-1, vector.size)
         prior = jnp.repeat(jnp.exp(position["log_precision"]) * self._groups(weights)[2], self._counts())
         scale = couplings.get("likelihood", 1.0) * self.n_items / inputs.shape[1]
+        numbers = inputs.shape[1] * self.widths[-1] * vector.size
+        if vector.size > MOST_DENSE and numbers > LARGEST_JACOBIAN:  # one item after the other
+
+            def add(total, x):
+                return total + jnp.sum(jax.jacrev(outputs)(vector, x) ** 2, axis=0), None
+
+            return scale * jax.lax.scan(add, jnp.zeros_like(vector), inputs.T)[0] + prior
+        jacobian = jax.vmap(jax.jacrev(outputs), in_axes=(None, 1))(vector, inputs)
+        jacobian = jacobian.reshape(-1, vector.size)
         if vector.size > MOST_DENSE:
             return scale * jnp.sum(jacobian**2, axis=0) + prior
         return scale * (jacobian.T @ jacobian) + jnp.diag(prior)
+
+
+class RegressionNetwork(Network):
+    """A `Network` for regression: targets are normal around the outputs, with one precision for each target.
+
+    ``inputs`` (n, features) and ``targets`` (n, outputs), standardised. The position has "log_noise", the
+    log precisions of the targets, (outputs,), as well.
+    """
+
+    noise_prior: GammaPrior
+
+    def __init__(
+        self,
+        inputs: Any,
+        targets: Any,
+        hidden: Sequence[int] = (16,),
+        activation: str = "tanh",
+        weight_prior: tuple[float, float] = (0.5, 0.005),
+        noise_prior: tuple[float, float] = (0.5, 5e-5),
+        dtype: str = "float32",
+    ):
+        """``weight_prior``, ``noise_prior``: shape and rate of the precisions' gamma priors."""
+        self.inputs = jnp.asarray(np.asarray(inputs).T, dtype)
+        self.targets = jnp.asarray(np.asarray(targets).T, dtype)
+        self.hidden, self.activation = tuple(hidden), activation
+        self.weight_prior, self.noise_prior = GammaPrior(*weight_prior), GammaPrior(*noise_prior)
+
+    def priors(self) -> dict[str, tuple[GammaPrior, int]]:
+        return {**super().priors(), "log_noise": (self.noise_prior, self.targets.shape[0])}
+
+    def log_likelihood(self, position: Any, items: Array | None = None) -> Array:
+        log_noise = widen(position["log_noise"])
+        errors = self.squared_errors(position["weights"], items)
+        return jnp.sum(self.n_items * (log_noise - LOG_2PI) - jnp.exp(log_noise) * errors) / 2
+
+    def squared_errors(self, weights: Any, items: Array | None = None) -> Array:
+        """Sum over the items of each target's squared error, shape (outputs,), summed in the widest float
+        (over ``items`` only, scaled to all)."""
+        inputs, targets, scale = self.chosen(items)
+        residuals = self.outputs(weights, inputs) - targets
+        return scale * jnp.sum(residuals**2, axis=1, dtype=float_dtype())
+
+    def conditionals(self, weights: Any, coupling: Any) -> dict[str, tuple[Array, Array]]:
+        errors = self.squared_errors(weights)
+        items = jnp.broadcast_to(coupling * self.n_items, errors.shape)
+        noise = self.noise_prior.conditional(items, coupling * errors)
+        return {**super().conditionals(weights, coupling), "log_noise": noise}
+
+    def unit_information(self, position: Any, outputs: Array) -> Array:
+        return outputs * jnp.exp(position["log_noise"] / 2)
+
+
+class ClassificationNetwork(Network):
+    """A `Network` for classification: the classes' probabilities are the softmax of the outputs.
+
+    ``inputs`` (n, features), standardised; ``labels`` (n,), whole numbers from 0 to ``classes`` - 1. There is
+    one output for each class, so that the prior prefers none (Neal 1996, section 4.1).
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        labels: Any,
+        classes: int,
+        hidden: Sequence[int] = (16,),
+        activation: str = "tanh",
+        weight_prior: tuple[float, float] = (0.5, 0.05),
+        dtype: str = "float32",
+    ):
+        """``weight_prior``: shape and rate of the precisions' gamma prior, but for the output biases. Their
+        common level does not matter, so a wide prior would let it, and their precision, wander for ever."""
+        self.inputs = jnp.asarray(np.asarray(inputs).T, dtype)
+        # one row of zeros and ones for each class: looking labels up does not vectorise
+        self.targets = jnp.asarray(np.asarray(labels) == np.arange(classes)[:, None], dtype)
+        self.hidden, self.activation = tuple(hidden), activation
+        shape, rate = (np.full(self.groups, value) for value in weight_prior)
+        output_biases = self.groups - 2 if self.hidden else 0
+        shape[output_biases], rate[output_biases] = OUTPUT_BIAS_PRIOR
+        self.weight_prior = GammaPrior(shape, rate)
+
+    def log_likelihood(self, position: Any, items: Array | None = None) -> Array:
+        inputs, targets, scale = self.chosen(items)
+        outputs = self.outputs(position["weights"], inputs)
+        each = jnp.sum(targets * outputs, axis=0) - logsumexp(outputs, axis=0)
+        return scale * jnp.sum(each, dtype=float_dtype())
+
+    def unit_information(self, position: Any, outputs: Array) -> Array:
+        """2 sqrt(p): the sum over the classes of p (d ln p)^2 is that of (d 2 sqrt(p))^2."""
+        return 2 * jnp.exp(jax.nn.log_softmax(outputs) / 2)
 
 
 def _affine(layer: Mapping[str, Array], signal: Array) -> Array:
