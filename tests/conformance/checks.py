@@ -34,7 +34,7 @@ def assert_z(sample, expected: float) -> None:
     assert abs(z) < Z_LIMIT, f"off by {z:.1f} standard errors (limit {Z_LIMIT:.1f})"
 
 
-def driven(dynamics, system=TRAP, start=REST, end=DRIVEN, moves=4, key=0, replicas=REPLICAS):
+def driven(dynamics, system=TRAP, start=REST, end=DRIVEN, moves=4, key=0, replicas=REPLICAS, ledger="path"):
     """From equilibrium at ``start``, every number moved to ``end`` in ``moves`` moves; N + 1 steps."""
     return simulate(
         system,
@@ -44,6 +44,7 @@ def driven(dynamics, system=TRAP, start=REST, end=DRIVEN, moves=4, key=0, replic
         replicas=replicas,
         steps=moves + 1,
         observers={},
+        ledger=ledger,
         positions=equilibrium(system, start, replicas),
         progress=False,
     )
@@ -89,6 +90,7 @@ def at_rest(dynamics, system=TRAP, control=REST, steps=40, key=3, replicas=REPLI
         replicas=replicas,
         steps=steps,
         every=steps,
+        ledger=None if dynamics.refusal() else "path",
         positions=equilibrium(system, control, replicas),
         progress=False,
     )

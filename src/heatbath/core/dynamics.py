@@ -101,7 +101,7 @@ class MinibatchDynamics(Dynamics[S]):
     """A dynamics that sees a part of the data at a time.
 
     It draws the random numbers of many steps at once, and the energy of all the data is known only where it was
-    measured (`refresh`), not after every `move`. `simulate` runs it in stretches of many moves; `step` is
+    `measured`, not after every `move`. `simulate` runs it in stretches of many moves; `step` is
     the same by hand, one move with all the books.
     """
 
@@ -122,6 +122,18 @@ class MinibatchDynamics(Dynamics[S]):
         """-T ln[p(x -> x')/p~(x' -> x)] given the minibatch; where ``refusal`` is None."""
         raise NotImplementedError
 
+    def measured(self, system: System, state: S, control: Control) -> S:
+        """The state with its potential energy made true; what else it remembers stays."""
+        raise NotImplementedError
+
+    def renewal(self) -> int:
+        """Steps between two calls of `renew`; 0: never."""
+        return 0
+
+    def renew(self, system: System, state: S, control: Control) -> S:
+        """What is done now and then with all the data, after the step."""
+        return state
+
     def shuffling(self, system: System) -> tuple[int, int]:
         """Steps between two shuffles of the data (0: never), and items repeated at the end."""
         return 0, 0
@@ -130,13 +142,17 @@ class MinibatchDynamics(Dynamics[S]):
         drawn = jax.tree.map(
             lambda x: x[0], self.draws(system, state, draw.replica_key, jnp.asarray(draw.step), 1)
         )
-        return self.step_given(system, state, control, drawn)
+        new, flow = self.step_given(system, state, control, drawn)
+        if every := self.renewal():
+            due = (jnp.asarray(draw.step) + 1) % every == 0
+            new = jax.lax.cond(due, lambda s: self.renew(system, s, control), lambda s: s, new)
+        return new, flow
 
     def step_given(self, system: System, state: S, control: Control, drawn: Any) -> tuple[S, Flow]:
         """A move with given random numbers, and its books: costs an energy of all the data."""
         items = self.items(drawn)
         moved = self.move(system, state, control, drawn, items)
-        new = self.refresh(system, moved, control)
+        new = self.measured(system, moved, control)
         if self.refusal():
             nan = jnp.full_like(self.potential(new), jnp.nan)
             return new, Flow(nan, nan)

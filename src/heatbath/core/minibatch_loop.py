@@ -55,10 +55,12 @@ def measure(task: Task, carry: Carry, t: Array) -> Carry:
     controls = task.controls(t)
 
     def one(dynamics, state, control):
-        new = dynamics.refresh(task.system, state, control)
+        new = dynamics.measured(task.system, state, control)
         return new, dynamics.energy(task.system, new, control)
 
     states, energy = task.each(one)(carry.states, controls)
+    if task.ledger == "off":
+        return eqx.tree_at(lambda c: c.states, carry, states)
     change = energy - carry.start_energy
     if task.ledger == "path":
         ledgers = jax.vmap(lambda b, c, e: b.closed(c, e))(carry.ledgers, controls, change)
@@ -109,7 +111,7 @@ def advance(chunk: Chunk, buffer: Any) -> tuple[Carry, Any]:
             )
 
         end = jnp.minimum(stop, base + count)
-        if not moves and task.energy_every is None and not task.moves:
+        if not moves and task.energy_every is None and not task.moves and not task.method.renewal():
             return _stretch(task, carry, buffer, given, t, end, block, moves)
         return jax.lax.while_loop(
             lambda loop: loop[0] < end,
@@ -126,6 +128,7 @@ def _clip(task: Task, t: Array, end: Array) -> Array:
     """The end of the stretch from ``t``: the energy is measured there, or an ensemble move acts."""
     periods = [move.every for move in task.moves]
     periods += [] if task.energy_every is None else [task.energy_every]
+    periods += [every] if (every := task.method.renewal()) else []
     for period in periods:
         end = jnp.minimum(end, (t // period + 1) * period)
     return end
@@ -170,9 +173,13 @@ def _stretch(task: Task, carry: Carry, buffer: Any, given, t: Array, end: Array,
     for number, move in enumerate(task.moves):
         carry = jax.lax.cond(
             reached % move.every == 0,
-            lambda c, m=move, n=number: ensemble(task, c, m, n, reached - 1),
+            lambda c, m=move, n=number: ensemble(task, measure(task, c, reached - 1), m, n, reached - 1),
             lambda c: c,
             carry,
+        )
+    if every := task.method.renewal():
+        carry = jax.lax.cond(
+            reached % every == 0, lambda c: _renewed(task, c, reached - 1), lambda c: c, carry
         )
     return reached, carry, buffer
 
@@ -280,10 +287,15 @@ def _each_chosen(task: Task, chosen: Array, new: Any, old: Any) -> Any:
 
 def _drive(task: Task, carry: Carry, t: Array) -> Carry:
     """The control moves into step ``t``: the energy is measured before, and the move is work."""
-    if task.ledger != "off":
-        carry = measure(task, carry, t - 1)
+    carry = measure(task, carry, t - 1)
     states, ledgers = drive(task, carry.states, carry.ledgers, t)
     return eqx.tree_at(lambda c: (c.states, c.ledgers), carry, (states, ledgers))
+
+
+def _renewed(task: Task, carry: Carry, t: Array) -> Carry:
+    """What the dynamics does with all the data, after step ``t``."""
+    renewed = task.each(lambda dynamics, state, control: dynamics.renew(task.system, state, control))
+    return eqx.tree_at(lambda c: c.states, carry, renewed(carry.states, task.controls(t)))
 
 
 @eqx.filter_jit

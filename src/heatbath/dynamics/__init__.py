@@ -9,10 +9,10 @@ from heatbath.dynamics.hamiltonian import HMC
 from heatbath.dynamics.langevin import MALA, OverdampedLangevin
 from heatbath.dynamics.metric import Dense, Diagonal, Metric, metric_of
 from heatbath.dynamics.microcanonical import MicrocanonicalLangevin
-from heatbath.dynamics.minibatch import CyclicCosine, Polynomial, Schedule, StochasticGradient
+from heatbath.dynamics.minibatch import CyclicCosine, Polynomial, Schedule
 from heatbath.dynamics.sgd import SGD, Optax
 from heatbath.dynamics.sghmc import SGHMC, SGNHT
-from heatbath.dynamics.sgld import SGLD
+from heatbath.dynamics.sgld import SGLD, SGWORLD, ControlVariateSGLD, PreconditionedSGLD
 from heatbath.dynamics.tune import WarmUp, tune
 from heatbath.dynamics.underdamped import Langevin
 
@@ -23,8 +23,10 @@ __all__ = [
     "SGHMC",
     "SGLD",
     "SGNHT",
+    "SGWORLD",
     "Batches",
     "BlackJAX",
+    "ControlVariateSGLD",
     "CurvatureWarmUp",
     "CyclicCosine",
     "Dense",
@@ -37,10 +39,10 @@ __all__ = [
     "Optax",
     "OverdampedLangevin",
     "Polynomial",
+    "PreconditionedSGLD",
     "ReplicaExchange",
     "Reshuffled",
     "Schedule",
-    "StochasticGradient",
     "WarmUp",
     "Windows",
     "WithReplacement",

@@ -102,13 +102,17 @@ class StochasticGradient(MinibatchDynamics[Walker]):
         """The memory before the first step."""
         return ()
 
-    def remembered(self, memory: Any, control: Control) -> Any:
+    def remembered(self, system: System, memory: Any, control: Control) -> Any:
         """The memory after the control moved."""
         return memory
 
     def refresh(self, system: System, state: Walker, control: Control) -> Walker:
+        state = self.measured(system, state, control)
+        return Walker(state.position, state.potential, self.remembered(system, state.memory, control))
+
+    def measured(self, system: System, state: Walker, control: Control) -> Walker:
         potential = energy_at(system, state.position, control.couplings)
-        return Walker(state.position, potential, self.remembered(state.memory, control))
+        return Walker(state.position, potential, state.memory)
 
     def position(self, state: Walker) -> Position:
         return state.position

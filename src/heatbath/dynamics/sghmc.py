@@ -31,12 +31,13 @@ class _WithMomenta(StochasticGradient):
         check_positive("friction", self.friction)
 
     def start(self, system: System, position: Position, control: Control, draw: Draw) -> Momenta:
-        noise = normal(draw.key(), position)[0]
+        noise, other = normal(draw.key(), position, 2)
         momentum = jnp.sqrt(control.temperature).astype(noise.dtype) * noise
         zero = jnp.zeros_like(control.temperature)
-        return Momenta(momentum, control.temperature, zero, self.friction.astype(zero.dtype))
+        spread = jnp.sqrt(control.temperature / other.size)
+        return Momenta(momentum, control.temperature, zero, self.friction + spread * other[0])
 
-    def remembered(self, memory: Momenta, control: Control) -> Momenta:
+    def remembered(self, system: System, memory: Momenta, control: Control) -> Momenta:
         factor = jnp.sqrt(control.temperature / memory.temperature).astype(memory.momentum.dtype)
         return Momenta(factor * memory.momentum, control.temperature, memory.heat, memory.thermostat)
 
@@ -97,7 +98,7 @@ class SGNHT(_WithMomenta):
     """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014) as the splitting of Leimkuhler and Shang (2016):
     the friction xi adapts by dxi/dt = |p|^2/d - T, and takes up gradient noise of unknown strength.
 
-    ``friction``: that of the bath, A; xi begins there. Targets exp(-U/T) + O(step) even where the minibatch's
+    ``friction``: that of the bath, A; xi is begun in its equilibrium without gradient noise, N(A, T/d). Targets exp(-U/T) + O(step) even where the minibatch's
     noise is large, as long as it is isotropic and does not depend on the position.
     """
 
