@@ -51,8 +51,8 @@ def energy(story: Story) -> Section:
         f"{when} the first saved step at which the replicas' mean energy lies in the green band and from "
         "which on it does so at nine of ten saved steps; the band is its mean and two standard deviations "
         f"over the last quarter of the sampling ({band[0]:.1f} to {band[1]:.1f}). The last panel has the "
-        "scale of its second half. A level mean is necessary for equilibrium, not enough: the verdict above "
-        "asks whether all replicas predict the same.",
+        "scale of its second half; steps of equilibration are not counted. A level mean is necessary for "
+        "equilibrium, not enough: the verdict above asks whether all replicas predict the same.",
         plotting.energy_trace(traces, couplings, band, reached),
     )
 
@@ -121,13 +121,14 @@ def books(story: Story) -> Section:
     return Section(
         "first_law",
         "The books: first law and shadow work",
-        "The residual stays as small as the rounding of numbers (dashed) and the shadow work per step is "
-        "steady and far below 1 kT for each weight; a residual that jumps is an error in the books, and "
-        "shadow work that grows means a step size that is too large.",
+        "The residual stays below the rounding of numbers (dashed) and the shadow work per step far below "
+        "1 kT for each weight; a residual above the dashed line is an error in the books, and shadow work "
+        "that goes on growing means a step size that is too large.",
         "The residual, energy change minus work, heat and shadow work, is at most "
         f"{np.nanmax(np.abs(residual)):.1e} kT; what is below 1e-16, zero above all, is drawn there. Shadow "
         f"work is energy that comes from the discretisation of time, here {np.nanmean(shadow.values):.2g} "
-        "kT a step, averaged over stretches of steps.",
+        "kT a step, averaged over stretches of steps. It is smallest at first, near where the metric of each "
+        "replica was measured, and levels off as the replicas move on.",
         plotting.first_law(
             Trace("first law: what is left over", phase.steps, residual), phase.rounding, shadow
         ),
