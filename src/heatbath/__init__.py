@@ -9,7 +9,7 @@ _CORE = ("Constant", "Control", "Cyclic", "Exponential", "Geometric", "Linear", 
 _CORE += ("Quench", "Reversed", "Run", "simulate")
 _WHERE = {name: "heatbath.core" for name in _CORE} | {"Estimate": "heatbath.estimate"}
 _PACKAGES = ("core", "data", "dynamics", "learning", "papers", "plotting", "report", "store", "systems")
-_PACKAGES += ("theory", "thermometry", "torch")
+_PACKAGES += ("optax", "theory", "thermometry", "torch")
 
 __all__ = ["__version__", *_WHERE, *_PACKAGES]
 

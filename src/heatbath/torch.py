@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from heatbath.thermometry.adapters.torch import Thermometer
+    from heatbath.thermometry.adapters.torch_schedule import ReduceLROnStationarity
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _CALLBACKS = {"LightningThermometer": "lightning", "TrainerThermometer": "transformers"}
 
-__all__ = ["LightningThermometer", "Thermometer", "TrainerThermometer"]
+__all__ = ["LightningThermometer", "ReduceLROnStationarity", "Thermometer", "TrainerThermometer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,8 @@ import optax
 import pytest
 
 from heatbath.errors import Refused
-from heatbath.thermometry.adapters.optax import read, statistics, thermometer
+from heatbath.optax import read, relation, statistics, thermometer
+from heatbath.thermometry import Schedule
 from heatbath.thermometry.statistics import MOST_BLOCKS, QUANTITIES, Series, Statistics
 from heatbath.thermometry.summary import STATIONARY
 
@@ -185,3 +186,31 @@ def test_refusals():
         read(optax.sgd(0.1).init(params))
     with pytest.raises(Refused, match="another model"):
         statistics(optimizer.init(params)).merge(Statistics(("a",), (2,)))
+
+
+def test_the_rate_is_lowered_once_training_is_stationary():
+    """`relation` feeds a `Schedule`, whose rate goes into the optimizer's state."""
+    optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.2)
+    curvature = jnp.linspace(0.1, 1, 20)
+    params = {"a": jnp.full(10, 30.0), "b": jnp.full(10, 30.0), "n": jnp.array(3)}
+
+    @jax.jit
+    def step(params, state, key):
+        noise = jax.random.normal(key, (20,))
+        pull = curvature * jnp.concatenate([params["a"], params["b"]]) + noise
+        gradients = {"a": pull[:10], "b": pull[10:], "n": jnp.array(0.0)}
+        rate = state.hyperparams["learning_rate"]
+        updates, state = optimizer.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state, relation(params, updates, rate)
+
+    schedule, state, rates = Schedule(0.2, factor=0.5, window=200), optimizer.init(params), []
+    for key in jax.random.split(jax.random.key(0), 6_000):
+        before = params
+        params, state, sides = step(params, state, key)
+        state.hyperparams["learning_rate"] = jnp.asarray(schedule.update(*sides))
+        rates.append(schedule.step_size)
+    u = jnp.concatenate([(before[k] - params[k]) / rates[-2] for k in "ab"])
+    theta = jnp.concatenate([before[k] for k in "ab"])
+    np.testing.assert_allclose(sides, (theta @ u, u @ u), rtol=1e-6)
+    assert np.argmax(np.array(rates) < 0.2) > np.log(30) / (0.2 * 0.1)
+    assert rates[-1] <= 0.1

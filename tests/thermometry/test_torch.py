@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'heatbat
 from heatbath.errors import Refused  # noqa: E402
 from heatbath.thermometry.adapters.sinks import as_sink  # noqa: E402
 from heatbath.thermometry.summary import STATIONARY  # noqa: E402
-from heatbath.torch import Thermometer  # noqa: E402
+from heatbath.torch import ReduceLROnStationarity, Thermometer  # noqa: E402
 
 torch.set_num_threads(1)
 STEPS = 120
@@ -480,3 +481,46 @@ def test_hugging_face(tmp_path):
         summary = callback.thermometer.statistics().summary(discard=0)
         assert summary.observations == 96
         assert ("clipped" in summary.total.virial_temperature.reason) == refused
+
+
+class Quadratic(torch.nn.Module):
+    """theta.H.theta/2 with noisy gradients; H diagonal from 0.1 to 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.far = torch.nn.Parameter(torch.full((10,), 30.0, dtype=torch.float64))
+        self.near = torch.nn.Parameter(torch.full((10,), 30.0, dtype=torch.float64))
+        self.curvature = torch.linspace(0.1, 1, 20, dtype=torch.float64)
+        self.noise = torch.Generator().manual_seed(0)
+
+    def forward(self):
+        theta = torch.cat([self.far, self.near])
+        noise = torch.randn(20, generator=self.noise, dtype=torch.float64)
+        return (self.curvature * theta**2).sum() / 2 + noise @ theta
+
+
+def test_the_rate_is_lowered_once_training_is_stationary():
+    """The same decisions as `Schedule` fed by hand; a rate is not lowered while the slowest mode, 50 steps
+    long, still comes down from 30. A checkpoint goes on alike."""
+    model = Quadratic()
+    groups = [{"params": [model.far], "lr": 0.2}, {"params": [model.near], "lr": 0.1}]
+    optimizer = torch.optim.SGD(groups)
+    scheduler = ReduceLROnStationarity(optimizer, factor=0.5, window=256)
+    rates = []
+    for t in range(20_000):
+        if t == 10_000:
+            state = scheduler.state_dict()
+            scheduler.close()
+            scheduler = ReduceLROnStationarity(optimizer, factor=0.5, window=256)
+            scheduler.load_state_dict(json.loads(json.dumps(state)))
+        optimizer.zero_grad()
+        model().backward()
+        optimizer.step()
+        rates.append([group["lr"] for group in optimizer.param_groups])
+    rates = np.array(rates)
+    assert np.argmax(rates[:, 0] < 0.2) > np.log(30) / (0.2 * 0.1)
+    assert rates[-1, 0] <= 0.05
+    np.testing.assert_allclose(rates[:, 0], 2 * rates[:, 1])
+    assert scheduler.last_test is not None
+    with pytest.raises(Refused, match="no trainable parameter"):
+        ReduceLROnStationarity(torch.optim.SGD([torch.zeros(2)], lr=0.1))

@@ -11,7 +11,9 @@ to it. The errors here come from the variance of |theta|^2; the test asks for a 
 whole window, which is the same relation with the weights t (n - t) instead of equal ones, and sees more.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm, t
@@ -131,13 +133,17 @@ class Schedule:
 
     After ``window`` steps at one rate, and whenever their number has doubled since, the second half of them
     is tested (`fluctuation_dissipation_relation`). Where it has effective samples enough and is not rejected,
-    the rate is multiplied by ``factor`` and counting starts again. The idea is Yaida's (2018, section 3.3).
+    the rate is multiplied by ``factor`` and counting starts again. In PyTorch it is
+    `heatbath.torch.ReduceLROnStationarity`; in optax loops `heatbath.optax.relation` gives both numbers. The
+    idea is Yaida's (2018, section 3.3).
     """
 
     def __init__(self, step_size: float, *, factor: float = 0.1, window: int = 1_000, level: float = 0.05):
         self.step_size = series.positive("step_size", step_size)
         if not 0 < factor < 1:
             raise Refused(f"factor = {factor:g}: give a number between 0 and 1")
+        if not 0 < level < 1:
+            raise Refused(f"level = {level:g}: give a probability between 0 and 1")
         if window < 2 * series.FEWEST_SAMPLES:
             raise Refused(f"window = {window}: give at least {2 * series.FEWEST_SAMPLES} steps")
         self.factor, self.window, self.level = factor, window, level
@@ -161,3 +167,12 @@ class Schedule:
                 self.step_size *= self.factor
                 self._restart()
         return self.step_size
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists, for a checkpoint."""
+        return {"step_size": self.step_size, "seen": self._seen, "next_test": self._next_test}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.step_size, self._next_test = float(state["step_size"]), int(state["next_test"])
+        self._seen = [(a, b) for a, b in state["seen"]]

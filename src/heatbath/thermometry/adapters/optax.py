@@ -196,6 +196,14 @@ def read(state: Any) -> Summary:
     return statistics(state).summary()
 
 
+def relation(params: optax.Params, updates: optax.Updates, learning_rate: Any) -> tuple[Array, Array]:
+    """theta.u and |u|^2 of the step that ``updates`` are about to make, over all floating-point parameters:
+    what `heatbath.thermometry.Schedule.update` takes. May be used under jit."""
+    position, change = _floating(params, params), _floating(updates, params)
+    left, right = (sum(_dots(a, change), jnp.zeros(())) for a in (position, change))
+    return -left / learning_rate, right / learning_rate**2
+
+
 def _names(params: Any) -> tuple[list[str], tuple[str, ...]]:
     """Paths of the floating-point leaves, and of the others."""
     leaves = jax.tree_util.tree_leaves_with_path(params)

@@ -75,7 +75,7 @@ class Thermometer:
         self._layer = np.array([layers.index(label) for label in labels], int)
         sizes = np.bincount(self._layer, [p.numel() for p in self._parameters]).astype(int)
         self._statistics = Statistics(layers, tuple(sizes.tolist()), skipped)
-        self._rows = _Rows(self._parameters)
+        self._rows = Rows(self._parameters)
         self._gradients: list[Tensor] | None = None
         self._micro: _MicroBatches | None = None
         self._waiting: list[_Waiting] = []
@@ -244,7 +244,7 @@ class Thermometer:
         return sums
 
 
-class _Rows:
+class Rows:
     """Two rows of numbers as long as all parameters together: the position before the step, and what the step
     took from it. Side by side, so that one product of a matrix and a vector reads the change once."""
 
