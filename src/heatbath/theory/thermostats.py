@@ -13,7 +13,7 @@ from heatbath.errors import Refused
 from heatbath.theory import _checks
 from heatbath.theory.gaussian import chain_covariance
 
-SCHEMES = ("sgld", "symplectic-euler", "baoab", "bbk")
+SCHEMES = ("sgld", "symplectic-euler", "baoab", "aboba", "bbk")
 
 
 class Temperatures(NamedTuple):
@@ -40,6 +40,7 @@ def thermostat_temperatures(
       x' = x + h v'. Reads v'.
     - ``baoab`` (Leimkuhler and Matthews 2013): v is read right after the bath's move O; at the end of a step
       its temperature is T (1 - h^2 k / (4 m)) instead.
+    - ``aboba`` (Leimkuhler and Matthews 2013; `heatbath.dynamics.SGHMC`): read at the end of a step.
     - ``bbk`` (Brunger, Brooks and Karplus 1984) in its leapfrog form:
       v' = mu v - (1 + mu) h g/(2 m) + sqrt((1 - mu^2) T/m) xi, then x' = x + h v'. Reads v', at half a step.
 
@@ -48,7 +49,7 @@ def thermostat_temperatures(
         curvature, step_size, temperature, mass: k, h, T and m, positive.
         friction_factor: mu, from 0 up to 1 (without 1).
         gradient_noise: c, variance of g at fixed x. In BAOAB one gradient serves both half kicks around a
-            step's end.
+            step's end, in ABOBA the two around the bath.
     """
     k, h, mass = (
         float(_checks.positive(name, value))
@@ -81,6 +82,14 @@ def thermostat_temperatures(
         middle = chain_covariance(transition, spread)
         position = (drift @ middle @ drift.T)[0, 0]
         return Temperatures(float(mass * middle[1, 1]), float(k * position))
+    elif scheme == "aboba":
+        _stable(h, 2 * np.sqrt(mass / k))
+        drift, half_kick = np.array([[1, h / 2], [0, 1]]), np.array([[1, 0], [-kick * k / 2, 1]])
+        transition = drift @ half_kick @ np.diag([1, mu]) @ half_kick @ drift
+        push = drift @ np.array([0, 1])
+        spread = ((1 - mu**2) * temperature / mass + ((1 + mu) * kick / 2) ** 2 * noise) * np.outer(
+            push, push
+        )
     else:
         raise Refused(f"no thermostat is called {scheme!r}; there are {', '.join(SCHEMES)}")
     covariance = chain_covariance(transition, spread)
