@@ -83,7 +83,7 @@ def linear_barrier(
     refined = minimize_scalar(
         lambda share: -along(share), bounds=around, method="bounded", options={"xatol": 1e-9}
     )
-    return max(float(losses[top]), -float(refined.fun)) - float(losses[0] + losses[-1]) / 2
+    return max(float(losses[top]), -float(refined.fun)) - float(losses[0] + losses[-1]) / 2  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _passage_time(

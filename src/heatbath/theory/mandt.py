@@ -47,7 +47,7 @@ def optimal_step_exact(
     best = minimize_scalar(
         distance, bounds=(start - 5, highest - 1e-9), method="bounded", options={"xatol": 1e-10}
     )
-    return float(np.exp(best.x))
+    return float(np.exp(best.x))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def optimal_preconditioner(

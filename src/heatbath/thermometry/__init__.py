@@ -1,4 +1,4 @@
-"""Instruments: temperatures, fluctuation-dissipation relations, noise, curvature, currents, aging.
+"""Instruments: temperatures, fluctuation-dissipation relations, noise, curvature, currents, heat, aging.
 
 Arrays or JAX functions in, `heatbath.Estimate` out. What needs JAX is imported when it is first used.
 """
@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from heatbath.thermometry.aging import Aging, effective_temperature, two_time_correlation
-from heatbath.thermometry.currents import area_rates, entropy_production
+from heatbath.thermometry.currents import EntropyProduction, area_rates, entropy_production
 from heatbath.thermometry.fluctuation_dissipation import (
     FluctuationDissipation,
     Schedule,
@@ -25,6 +25,14 @@ from heatbath.thermometry.gradient_noise import (
     noise_scale,
     stable_tail_index,
 )
+from heatbath.thermometry.heat_and_work import (
+    HeatAndWork,
+    LearningEfficiency,
+    heat_and_work,
+    learning_efficiency,
+    medium_entropy,
+)
+from heatbath.thermometry.optimal_sgd import optimal_momentum, optimal_preconditioner, optimal_step
 from heatbath.thermometry.series import per_group
 from heatbath.thermometry.temperature import (
     Equipartition,
@@ -55,10 +63,13 @@ __all__ = [
     "Aging",
     "Chains",
     "Eigenpairs",
+    "EntropyProduction",
     "Equipartition",
     "FluctuationDissipation",
+    "HeatAndWork",
     "KineticTemperature",
     "LearningCoefficient",
+    "LearningEfficiency",
     "NoiseScale",
     "Schedule",
     "SpectralDensity",
@@ -73,15 +84,21 @@ __all__ = [
     "equipartition",
     "fluctuation_dissipation_of_positions",
     "fluctuation_dissipation_relation",
+    "heat_and_work",
     "heat_capacity",
     "hessian_noise_scale",
     "hessian_trace",
     "hessian_vector_product",
     "hill_tail_index",
     "kinetic_temperature",
+    "learning_efficiency",
+    "medium_entropy",
     "mode_temperatures",
     "noise_scale",
     "noise_temperature",
+    "optimal_momentum",
+    "optimal_preconditioner",
+    "optimal_step",
     "per_group",
     "quadratic_fluctuation_dissipation",
     "sample_learning_coefficient",

@@ -150,14 +150,18 @@ def thermometer(
             pulled = jax.lax.cond(
                 read_now, pull, lambda: [nothing.astype(x.dtype) for x in jax.eval_shape(pull)]
             )
-            split = (nothing, nothing)
-            if micro_gradients is not None:
-                split = map(by_layer, _split(_floating(micro_gradients, params), micro_batch_size))
+            signal, noise = nothing, nothing
+            if micro_gradients is not None and micro_batch_size is not None:
+                signal, noise = map(by_layer, _split(_floating(micro_gradients, params), micro_batch_size))
+            along, gradient_squared, position_squared = pulled
             row = observation(
                 by_layer(_dots(position, change)),
                 by_layer(_dots(change, change)),
-                *pulled,
-                *split,
+                along,
+                gradient_squared,
+                position_squared,
+                signal,
+                noise,
                 rate(state),
                 weight_decay,
                 xp=jnp,
@@ -168,7 +172,7 @@ def thermometer(
         sums, counts = jax.lax.cond(due, observed, lambda: (state.sums, state.counts))
         return updates, replace(state, inner=inner_state, sums=sums, counts=counts.at[0].add(1))
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
 
 
 def statistics(state: Any) -> Statistics:

@@ -5,7 +5,7 @@ from typing import Any
 
 from heatbath.errors import Refused
 
-Sink = Callable[[dict[str, float], int], None]
+Sink = Callable[[dict[str, float], int], Any]
 
 
 def as_sink(target: Any) -> Sink:

@@ -118,7 +118,8 @@ class Thermometer:
         if self._micro is None:
             self._micro = _MicroBatches(now, _squares(now))
         else:
-            self._micro.sum_of_squares += _squares(torch._foreach_sub(now, self._micro.last))
+            added = [a - b for a, b in zip(now, self._micro.last, strict=True)]
+            self._micro.sum_of_squares += _squares(added)
             self._micro.last = now
         self._micro.sizes.append(examples)
 
@@ -228,10 +229,19 @@ class Thermometer:
             np.array([getattr(w, name) for w in self._waiting])
             for name in ("learning_rate", "weight_decay", "sign")
         )
-        along, change, pull, square, largest, position, *micro = np.moveaxis(numbers, 1, 0)
-        layers = [self._by_layer(x) for x in (along, change, sign * pull, square, position, *micro)]
+        along, change, pull, square, largest, position, signal, noise = np.moveaxis(numbers, 1, 0)
         count = self._by_layer(np.ones(n))
-        rows = observation(*layers, self._by_layer(rate) / count, self._by_layer(decay) / count)
+        rows = observation(
+            self._by_layer(along),
+            self._by_layer(change),
+            self._by_layer(sign * pull),
+            self._by_layer(square),
+            self._by_layer(position),
+            self._by_layer(signal),
+            self._by_layer(noise),
+            self._by_layer(rate) / count,
+            self._by_layer(decay) / count,
+        )
         norm = np.sqrt(square.sum(axis=1))
         for row, of_all, of_one in zip(rows, norm.tolist(), largest.max(axis=1).tolist(), strict=True):
             self._statistics.add(row, of_all, of_one)
@@ -239,9 +249,8 @@ class Thermometer:
 
     def _by_layer(self, values: np.ndarray) -> np.ndarray:
         """Sums over the parameters (the last axis) of each layer."""
-        sums = np.zeros((*values.shape[:-1], len(self._statistics.layers)))
-        np.add.at(sums, (..., self._layer), values)
-        return sums
+        layers = range(len(self._statistics.layers))
+        return np.stack([values[..., self._layer == layer].sum(axis=-1) for layer in layers], axis=-1)
 
 
 class Rows:
@@ -261,7 +270,7 @@ class Rows:
         )
 
     def before(self, parameters: list[Tensor]) -> None:
-        torch._foreach_copy_(self.position, parameters)
+        torch._foreach_copy_(self.position, parameters)  # pyright: ignore[reportPrivateImportUsage]
 
     def after(self, parameters: list[Tensor]) -> list[Tensor]:
         """Of each parameter theta.(theta - theta') and |theta - theta'|^2."""
@@ -281,7 +290,7 @@ def _unpack(part: np.ndarray, waiting: _Waiting, row: np.ndarray) -> None:
         row[2:6] = rest[: 4 * n].reshape(4, n) / np.array([scale, scale**2, scale, 1.0])[:, None]
         rest = rest[4 * n + 1 :]
     if waiting.micro_batches:
-        row[6:] = micro_batch_estimates(*rest.reshape(2, n), waiting.micro_batches, waiting.examples)
+        row[6:] = micro_batch_estimates(rest[:n], rest[n:], waiting.micro_batches, waiting.examples)
 
 
 def _measurable(
@@ -326,7 +335,8 @@ def _dense(gradient: Tensor) -> Tensor:
 
 
 def _squares(tensors: list[Tensor]) -> Tensor:
-    return torch.stack(torch._foreach_norm(_single(tensors))) ** 2
+    norms = torch._foreach_norm(_single(tensors))  # pyright: ignore[reportPrivateImportUsage]
+    return torch.stack(norms) ** 2
 
 
 def _dots(a: list[Tensor], b: list[Tensor]) -> Tensor:

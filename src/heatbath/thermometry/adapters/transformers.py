@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback  # pyright: ignore[reportMissingImports]
 
 from heatbath.errors import Refused
 from heatbath.thermometry.adapters.torch import Thermometer
