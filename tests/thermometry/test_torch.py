@@ -425,8 +425,10 @@ def test_lightning():
 
     with pytest.raises(Refused, match="not started"):
         LightningThermometer().summary()
-    callback = LightningThermometer(every=1, batch_size=16)
-    fit(callback, Module(), 6)
+    callback, watched, bare = LightningThermometer(every=1, batch_size=16), Module(), Module()
+    fit(callback, watched, 6)
+    fit(lightning.Callback(), bare, 6)
+    assert same(watched, bare)
     row = callback.summary().total
     assert np.isfinite(row.virial_temperature.value)
     assert row.noise_scale.value > 0
@@ -460,12 +462,13 @@ def test_hugging_face(tmp_path):
         def __getitem__(self, i):
             return {"x": INPUTS.reshape(-1, 6)[i]}
 
-    for limit, refused in ((0.0, False), (LIMIT, True)):
-        callback, model = TrainerThermometer(every=1), Model()
+    def fit(callback, limit, accumulated=1):
+        model = Model()
         arguments = transformers.TrainingArguments(
             str(tmp_path),
             num_train_epochs=6,
             per_device_train_batch_size=16,
+            gradient_accumulation_steps=accumulated,
             max_grad_norm=limit,
             lr_scheduler_type="constant",
             report_to=[],
@@ -474,13 +477,27 @@ def test_hugging_face(tmp_path):
             disable_tqdm=True,
             use_cpu=True,
         )
-        optimizer = OPTIMIZERS["sgd"](model.parameters())
+        callbacks = [] if callback is None else [callback]
+        optimizers = (OPTIMIZERS["sgd"](model.parameters()), None)
         transformers.Trainer(
-            model, arguments, train_dataset=Data(), optimizers=(optimizer, None), callbacks=[callback]
+            model, arguments, train_dataset=Data(), optimizers=optimizers, callbacks=callbacks
         ).train()
+        return model
+
+    for limit, refused in ((0.0, False), (LIMIT, True)):
+        callback = TrainerThermometer(every=1)
+        watched, bare = fit(callback, limit), fit(None, limit)
+        assert same(watched, bare)
         summary = callback.thermometer.statistics().summary(discard=0)
         assert summary.observations == 96
         assert ("clipped" in summary.total.virial_temperature.reason) == refused
+    callback = TrainerThermometer(every=1, micro_batches=True)
+    fit(callback, 0.0, accumulated=4)
+    found = callback.thermometer.statistics().summary(discard=0).total.noise_scale
+    assert found.ess > 8
+    assert found.value > 0
+    with pytest.raises(Refused, match="max_grad_norm=0"):
+        fit(TrainerThermometer(micro_batches=True), LIMIT)
 
 
 class Quadratic(torch.nn.Module):
