@@ -100,14 +100,14 @@ class Dynamics(eqx.Module, Generic[S]):
 class MinibatchDynamics(Dynamics[S]):
     """A dynamics that sees a part of the data at a time.
 
-    It draws the random numbers of many steps at once, and the energy of all the data is known only where it was
-    `measured`, not after every `move`. `simulate` runs it in stretches of many moves; `step` is
-    the same by hand, one move with all the books.
+    It draws the random numbers of many steps at once, and the energy of all the data is known only where it
+    was `measured`, not after every `move`. `simulate` runs it in stretches of many moves; `step` is the same
+    by hand, one move with all the books.
     """
 
     def draws(self, system: System, state: S, key: Array, first: Array, count: int) -> Any:
-        """The random numbers of steps ``first`` to ``first + count - 1``: a pytree with leading axis ``count``,
-        the same numbers however many are drawn at once."""
+        """The random numbers of steps ``first`` to ``first + count - 1``: a pytree with leading axis
+        ``count``, the same numbers however many are drawn at once."""
         raise NotImplementedError
 
     def items(self, drawn: Any) -> Any:

@@ -67,6 +67,7 @@ class Ledger(eqx.Module):
         )
 
     def closed(self, control: Control, energy_change: Array) -> "Ledger":
-        """The energy was measured after steps at fixed control whose heat is booked: the rest is shadow work."""
+        """The energy was measured after steps at fixed control whose heat is booked: the rest is shadow
+        work."""
         rest = energy_change - self.work - self.heat - self.shadow_work
         return self.stepped(control, jnp.zeros_like(rest), rest, energy_change)

@@ -1,8 +1,8 @@
 """The compiled loop of minibatch dynamics: stretches of many moves, the energy of all the data now and then.
 
 A stretch ends where random numbers are drawn anew (every `stride` steps), where the control moves, where the
-energy is measured and where an ensemble move acts. Only its end is looked at; if a replica broke on the way, the
-stretch is done again, slowly, to find the step.
+energy is measured and where an ensemble move acts. Only its end is looked at; if a replica broke on the way,
+the stretch is done again, slowly, to find the step.
 """
 
 from typing import Any
@@ -17,12 +17,13 @@ from heatbath.core.numeric import all_finite, float_dtype, select
 from heatbath.core.system import Loaded
 
 STRIDE = 64
-NUMBERS = 2**23  # drawn or recorded at most at once
+NUMBERS = 2**16  # drawn at most at once: they stay in the cache
 SHUFFLE_STREAM = 2**32 - 3
 
 
 class Stretch(eqx.Module):
-    """What changes within a stretch; states and exchanged without the replica axis where there is one replica."""
+    """What changes within a stretch; states and exchanged without the replica axis where there is one
+    replica."""
 
     states: Any
     exchanged: tuple[Array, Array]  # the ledgers' heat and entropy flow
@@ -71,8 +72,8 @@ def measure(task: Task, carry: Carry, t: Array) -> Carry:
 
 
 class Chunk(eqx.Module):
-    """Steps ``first`` to ``stop`` - 1 of a block that began at step ``block``. ``stream``: data of the minibatches
-    of these steps where they come from outside (leading axis: steps, from ``first`` on)."""
+    """Steps ``first`` to ``stop`` - 1 of a block that began at step ``block``. ``stream``: data of the
+    minibatches of these steps where they come from outside (leading axis: steps, from ``first`` on)."""
 
     task: Task
     carry: Carry
@@ -253,6 +254,8 @@ def _run(
 
     def to_next_save(loop):
         i, s = loop
+        if task.every == 1:
+            return i + 1, see(i, one(i, s))
         limit = jnp.minimum(end, (i // task.every + 1) * task.every)
         j, s = jax.lax.while_loop(
             lambda loop: goes_on(loop[0], limit), lambda loop: (loop[0] + 1, one(*loop)), (i, s)

@@ -70,9 +70,10 @@ class WithReplacement(Batches):
 class Windows(Batches):
     """Contiguous slices, each at a random offset (wrapping around), of data that is shuffled now and then.
 
-    The fastest scheme: rows that lie together are read twice as fast as rows picked at random. Given the order
-    the minibatches are independent; over orders their gradients have the covariance of sampling without
-    replacement. ``shuffle``: passes over the data (in items seen) between two shuffles, which all replicas share.
+    The fastest scheme: rows that lie together are read twice as fast as rows picked at random. Given the
+    order the minibatches are independent; over orders their gradients have the covariance of sampling without
+    replacement. ``shuffle``: passes over the data (in items seen) between two shuffles, which all replicas
+    share.
     """
 
     shuffle: int = eqx.field(static=True, default=100)
@@ -94,20 +95,21 @@ class FixedOrder(Batches):
 
     def rows(self, key: Array, steps: Array, n: int) -> Array:
         period = n // gcd(n, self.size)
-        return ((steps % period)[:, None] * self.size + jnp.arange(self.size)) % n
+        return ((steps % period)[:, None] * self.size + jnp.arange(self.size)[None]) % n
 
     def check(self, system: System) -> None:
         super().check(system)
         n = system.n_items
         if n // gcd(n, self.size) * self.size >= 2**31:
             raise Refused(
-                f"a fixed order of {n} items in minibatches of {self.size} is too long: let one divide the other"
+                f"a fixed order of {n} items in minibatches of {self.size} repeats too late:"
+                " make one a multiple of the other"
             )
 
 
 class Reshuffled(Batches):
-    """Without replacement: a new random order each epoch, of n // size minibatches; what is left over when the
-    size does not divide n is left out of that epoch, other items each time.
+    """Without replacement: a new random order each epoch, of n // size minibatches; what is left over when
+    the size does not divide n is left out of that epoch, other items each time.
 
     The order is a function of (replica key, epoch): up to 512 items a uniform permutation by sorting random
     words, above that a Feistel network with cycle walking (Luby and Rackoff 1988), which permutes one item at
@@ -119,7 +121,7 @@ class Reshuffled(Batches):
     def rows(self, key: Array, steps: Array, n: int) -> Array:
         per_epoch = n // self.size
         epochs, within = steps // per_epoch, steps % per_epoch
-        places = within[:, None] * self.size + jnp.arange(self.size)
+        places = within[:, None] * self.size + jnp.arange(self.size)[None]
         if n <= SORTED:
             order = jnp.argsort(words(key, epochs, n, BATCH_STREAM), axis=1)
             return jnp.take_along_axis(order, places, axis=1).astype(jnp.int32)

@@ -1,4 +1,5 @@
-"""What the stochastic-gradient dynamics share: a walker, minibatches, step sizes that change, noise drawn ahead."""
+"""What the stochastic-gradient dynamics share: a walker, minibatches, step sizes that change, noise drawn
+ahead."""
 
 from typing import Any
 
@@ -61,7 +62,8 @@ class Polynomial(Schedule):
 
 
 class CyclicCosine(Schedule):
-    """From ``highest`` to almost 0 as half a cosine, over and over, once every ``period`` steps (Zhang et al. 2020)."""
+    """From ``highest`` to almost 0 as half a cosine, over and over, once every ``period`` steps (Zhang et al.
+    2020)."""
 
     highest: Array = eqx.field(converter=numeric)
     period: Array = eqx.field(converter=numeric)

@@ -15,11 +15,11 @@ NO_DENSITY = "its noise comes from the minibatches alone and has no known densit
 
 
 class SGD(StochasticGradient):
-    """Stochastic gradient descent, as PyTorch has it: v' = mu v + (1 - dampening) g, x' = x - eta v' (Nesterov:
-    x' = x - eta (g + mu v')), g the minibatch's gradient plus ``weight_decay`` x.
+    """Stochastic gradient descent, as PyTorch has it: v' = mu v + (1 - dampening) g, x' = x - eta v'
+    (Nesterov: x' = x - eta (g + mu v')), g the minibatch's gradient plus ``weight_decay`` x.
 
-    The temperature of the control is not used: the noise is that of the minibatches, and the stationary state is
-    not exp(-U/T). ``step_size`` multiplies gradients of the summed energy: eta/n for a mean over n items.
+    The temperature of the control is not used: the noise is that of the minibatches, and the stationary state
+    is not exp(-U/T). ``step_size`` multiplies gradients of the summed energy: eta/n for a mean over n items.
     """
 
     target: ClassVar = "other"

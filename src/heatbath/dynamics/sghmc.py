@@ -52,13 +52,13 @@ class _WithMomenta(StochasticGradient):
 
 
 class SGHMC(_WithMomenta):
-    """Stochastic gradient Hamiltonian Monte Carlo (Chen, Fox, Guestrin 2014) as the splitting A B O B A: drift,
-    kick by the minibatch's force, bath, the same kick, drift; one gradient a step.
+    """Stochastic gradient Hamiltonian Monte Carlo (Chen, Fox, Guestrin 2014) as the splitting A B O B A:
+    drift, kick by the minibatch's force, bath, the same kick, drift; one gradient a step.
 
     ``friction``: 1/time; a momentum mu of SGD is exp(-friction h). ``gradient_noise``: an estimate of the
     covariance of one gradient (per coordinate), whose heating h/2 times it is subtracted from the bath's.
-    Targets exp(-H/T) + O(step): the minibatch's noise heats by h tr(Cov g)/(2 friction d). Given the minibatches
-    the kicks and drifts keep phase volume, so the heat is the change of kinetic energy in O.
+    Targets exp(-H/T) + O(step): the minibatch's noise heats by h tr(Cov g)/(2 friction d). Given the
+    minibatches the kicks and drifts keep phase volume, so the heat is the change of kinetic energy in O.
     """
 
     target: ClassVar = "boltzmann + O(step)"
@@ -95,11 +95,12 @@ class SGHMC(_WithMomenta):
 
 
 class SGNHT(_WithMomenta):
-    """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014) as the splitting of Leimkuhler and Shang (2016):
-    the friction xi adapts by dxi/dt = |p|^2/d - T, and takes up gradient noise of unknown strength.
+    """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014) as the splitting of Leimkuhler and Shang
+    (2016): the friction xi adapts by dxi/dt = |p|^2/d - T, and takes up gradient noise of unknown strength.
 
-    ``friction``: that of the bath, A; xi is begun in its equilibrium without gradient noise, N(A, T/d). Targets exp(-U/T) + O(step) even where the minibatch's
-    noise is large, as long as it is isotropic and does not depend on the position.
+    ``friction``: that of the bath, A; xi is begun in its equilibrium without gradient noise, N(A, T/d).
+    Targets exp(-U/T) + O(step) even where the minibatch's noise is large, as long as it is isotropic and does
+    not depend on the position.
     """
 
     target: ClassVar = "boltzmann + O(step)"

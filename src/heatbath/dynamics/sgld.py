@@ -58,8 +58,8 @@ class SGLD(StochasticGradient):
 
 
 def SGWORLD(step_size: Any, size: int) -> SGLD:
-    """Stochastic gradient without-replacement Langevin dynamics (Adhikari et al. 2023): `SGLD` with minibatches
-    of ``size`` items, `Reshuffled` each epoch."""
+    """Stochastic gradient without-replacement Langevin dynamics (Adhikari et al. 2023): `SGLD` with
+    minibatches of ``size`` items, `Reshuffled` each epoch."""
     return SGLD(step_size, Reshuffled(size))
 
 
@@ -71,11 +71,12 @@ class Anchor(eqx.Module):
 
 
 class ControlVariateSGLD(SGLD):
-    """`SGLD` with the gradient g = dU/dx(a) + g_B(x) - g_B(a): the minibatch's noise is small near the anchor a.
+    """`SGLD` with the gradient g = dU/dx(a) + g_B(x) - g_B(a): the minibatch's noise is small near the anchor
+    a.
 
     SGLD-CV (Baker et al. 2019): the anchor is the starting position, so start at the mode. With
-    ``anchor_every`` steps the anchor moves to the position (SVRG-LD, Dubey et al. 2016), for a gradient of all
-    the data each time. Two minibatch gradients a step.
+    ``anchor_every`` steps the anchor moves to the position (SVRG-LD, Dubey et al. 2016), for a gradient of
+    all the data each time. Two minibatch gradients a step.
     """
 
     anchor_every: int = eqx.field(static=True, default=0)
@@ -110,8 +111,9 @@ class ControlVariateSGLD(SGLD):
 
 
 class PreconditionedSGLD(StochasticGradient):
-    """SGLD with the preconditioner of RMSprop: x' = x - h G g + sqrt(2 h T G) xi, G = 1/(damping + sqrt(V)), V the
-    running mean of (g/n)^2 (Li et al. 2016, algorithm 1, whose step is 2 h and whose Gamma is left out, as there).
+    """SGLD with the preconditioner of RMSprop: x' = x - h G g + sqrt(2 h T G) xi, G = 1/(damping + sqrt(V)),
+    V the running mean of (g/n)^2 (Li et al. 2016, algorithm 1, whose step is 2 h and whose Gamma is left out,
+    as there).
 
     g/n: mean gradient of an item (n = 1 where the system has none), so a step moves by about h n. The
     preconditioner follows the path, which biases what is sampled; by less the closer ``decay`` is to 1.
