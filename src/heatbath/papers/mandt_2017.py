@@ -7,7 +7,6 @@ linear regression (robot arm) and a logistic one (a9a), flat priors, batches dra
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +20,9 @@ from heatbath.data import dataset
 from heatbath.dynamics import SGD, WithReplacement
 from heatbath.estimate import Estimate
 from heatbath.papers.claims import Claim
+from heatbath.papers.regressions import gaussian, logistic, regression
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.plotting.style import BLACK, BLUE, GREY, ORANGE, WIDTH, plain_log_axis, styled
-from heatbath.systems import Posterior
 from heatbath.theory import least_squares, mandt, stationary
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # steps, in optimal ones
@@ -55,7 +54,7 @@ class Case:
     name: str
     inputs: np.ndarray
     targets: np.ndarray
-    log_likelihood: Callable[[Any, Any, Any], Any]
+    log_likelihood: Callable
     minimum: np.ndarray
     curvature: np.ndarray
     noise: np.ndarray
@@ -89,18 +88,6 @@ class Case:
     def divergence(self, covariance: np.ndarray) -> float:
         """From the posterior, in nats."""
         return mandt.posterior_divergence(self.curvature, covariance, len(self.inputs))
-
-
-def flat(theta):
-    return jnp.zeros(())
-
-
-def gaussian(theta, inputs, targets):
-    return -((inputs @ theta - targets) ** 2) / 2
-
-
-def logistic(theta, inputs, targets):
-    return -jnp.logaddexp(0.0, -targets * (inputs @ theta))
 
 
 def robot_arm() -> Case:
@@ -165,12 +152,7 @@ def sample(
     """SGD at each of ``settings`` (step on the mean loss, momentum), in coordinates theta = root phi, started
     in its expected law."""
     n, replicas, inverse = len(case.inputs), case.replicas // job.either(1, 3), np.linalg.inv(root)
-    system = Posterior(
-        flat,
-        case.log_likelihood,
-        flat,
-        (jnp.asarray(case.inputs @ root), jnp.asarray(case.targets)),
-    )
+    system = regression(case.log_likelihood, case.inputs @ root, case.targets)
     members, starts = [], []
     rng = np.random.default_rng(job.key(part))
     for step, mu in settings:
