@@ -7,6 +7,8 @@ hence
     <theta.u> = eta/2 <|u|^2>        for every optimizer and every layer,
 
 the fluctuation-dissipation relation (Yaida 2018, in the form that momentum, Nesterov and Adam do not break).
+The difference of its sides, summed over consecutive steps, is (|theta|^2 before - |theta|^2 after)/(2 eta).
+So between two observed steps the unobserved ones are counted in, for one norm, and do not add any noise.
 """
 
 import math
@@ -25,7 +27,7 @@ GRADIENTS_EVERY = 10  # steps at least between readings of the gradients: they c
 QUANTITIES = (
     "updates",  # observed updates: 1, or 0 where this observation has none
     "learning_rate",
-    "left",  # theta.u
+    "left",  # theta.u, mean over the steps since the last observation
     "right",  # eta |u|^2/2
     "gradients",  # observed gradients
     "virial",  # theta.(g + weight decay theta)
@@ -47,19 +49,22 @@ def observation(
     noise: Any,
     learning_rate: Any,
     weight_decay: Any,
+    decrease: Any = np.nan,
     xp: Any = np,
 ) -> Any:
     """The `QUANTITIES` of one step, shape (..., layers, quantities), from dot products, each (..., layers).
 
     ``position_change`` theta.(theta - theta'), ``change_squared`` |theta - theta'|^2; ``position_gradient``
     theta.g, ``gradient_squared`` |g|^2, ``position_squared`` |theta|^2; ``signal`` and ``noise`` as
-    `micro_batch_estimates` gives them. What is NaN or infinite was not observed, and a step that moved
-    nothing (a skipped one) does not count. ``xp``: numpy or jax.numpy.
+    `micro_batch_estimates` gives them; ``decrease``: of |theta|^2 since the last observed step, over the
+    number of steps. What is NaN or infinite was not observed, and a step that moved nothing (a skipped one)
+    does not count. ``xp``: numpy or jax.numpy.
     """
     change = position_change + change_squared
     distance = xp.sum(xp.where(xp.isfinite(change), change_squared, 0), axis=-1, keepdims=True)
     moved = xp.isfinite(change) & (distance > 0) & (learning_rate > 0)
     rate = xp.where(moved, learning_rate, 1)
+    along = xp.where(xp.isfinite(decrease), (change_squared + decrease) / 2, position_change)
     pulled = xp.isfinite(position_gradient + gradient_squared + position_squared)
     squares = xp.where(pulled, position_squared * gradient_squared, 0)
     cosine_squared = position_gradient**2 / xp.where(squares > 0, squares, 1)
@@ -67,7 +72,7 @@ def observation(
     columns = [
         (moved, xp.ones_like(change)),
         (moved, rate),
-        (moved, position_change / rate),
+        (moved, along / rate),
         (moved, change_squared / (2 * rate)),
         (pulled, xp.ones_like(change)),
         (pulled, position_gradient + weight_decay * position_squared),

@@ -20,8 +20,8 @@ HALF = (torch.float16, torch.bfloat16)
 
 class _Waiting(NamedTuple):
     """An observation: ``numbers`` on the device, and what is known without asking it. Of each parameter
-    theta.(theta - theta') and |theta - theta'|^2, interleaved; then what `_read_gradients` gives, where it
-    was called; then two numbers of the micro-batches, where there were some."""
+    theta.(theta - theta') and |theta - theta'|^2, interleaved, and |theta|^2; then what `_read_gradients`
+    gives, where it was called; then two numbers of the micro-batches, where there were some."""
 
     numbers: Tensor
     learning_rate: list[float]
@@ -79,6 +79,7 @@ class Thermometer:
         self._gradients: list[Tensor] | None = None
         self._micro: _MicroBatches | None = None
         self._waiting: list[_Waiting] = []
+        self._last_squared = np.full(len(layers), np.nan)  # |theta|^2 after the last observed step
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -135,12 +136,15 @@ class Thermometer:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, for a checkpoint."""
-        return {"steps": self.steps, "statistics": self.statistics().state_dict()}
+        statistics = self.statistics().state_dict()
+        squares = self._last_squared.tolist()
+        return {"steps": self.steps, "statistics": statistics, "last_squared": squares}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint. Raises `Refused` for that of another model."""
         self._statistics.load_state_dict(state["statistics"])
         self.steps = int(state["steps"])
+        self._last_squared = np.array(state["last_squared"], float)
         self._waiting.clear()
 
     def close(self) -> None:
@@ -179,7 +183,7 @@ class Thermometer:
                 self._sink(self._statistics.summary().scalars(), self.steps)
 
     def _read_gradients(self) -> list[Tensor]:
-        """Of each parameter theta.g, |g|^2, max |g|, |theta|^2; last the factor by which a GradScaler
+        """Of each parameter theta.g, |g|^2, max |g|; last the factor by which a GradScaler
         multiplied g. The position is the one before the step, here and where a closure has made the
         gradients."""
         gradients = [torch.zeros_like(p) if p.grad is None else _dense(p.grad) for p in self._parameters]
@@ -190,14 +194,14 @@ class Thermometer:
             _dots(position, gradients),
             _squares(gradients),
             torch.stack([torch.stack(g.aminmax()).abs().max() for g in _single(gradients)]),
-            _squares(position),
             one if scale is None else scale.reshape(1).to(one),
         ]
 
     def _observe(self) -> None:
         micro = self._micro
         equal = micro is not None and len(micro.sizes) > 1 and len(set(micro.sizes)) == 1
-        numbers = self._rows.after(self._parameters) + (self._gradients or [])
+        numbers = [*self._rows.after(self._parameters), _squares(self._rows.position)]
+        numbers += self._gradients or []
         if micro is not None and equal:
             numbers += [_squares(micro.last), micro.sum_of_squares]
         settings = self._settings
@@ -229,8 +233,11 @@ class Thermometer:
             np.array([getattr(w, name) for w in self._waiting])
             for name in ("learning_rate", "weight_decay", "sign")
         )
-        along, change, pull, square, largest, position, signal, noise = np.moveaxis(numbers, 1, 0)
+        along, change, position, pull, square, largest, signal, noise = np.moveaxis(numbers, 1, 0)
         count = self._by_layer(np.ones(n))
+        after = self._by_layer(position - 2 * along + change)
+        before = np.concatenate([self._last_squared[None], after[:-1]])
+        self._last_squared = after[-1]
         rows = observation(
             self._by_layer(along),
             self._by_layer(change),
@@ -241,6 +248,7 @@ class Thermometer:
             self._by_layer(noise),
             self._by_layer(rate) / count,
             self._by_layer(decay) / count,
+            (before - after) / self.every,
         )
         norm = np.sqrt(square.sum(axis=1))
         for row, of_all, of_one in zip(rows, norm.tolist(), largest.max(axis=1).tolist(), strict=True):
@@ -280,15 +288,15 @@ class Rows:
 
 
 def _unpack(part: np.ndarray, waiting: _Waiting, row: np.ndarray) -> None:
-    """The numbers of one observation into ``row``: theta.change, |change|^2, theta.g, |g|^2, max |g|,
-    |theta|^2, signal and noise of each parameter; NaN where they were not observed."""
+    """The numbers of one observation into ``row``: theta.change, |change|^2, |theta|^2, theta.g, |g|^2, max
+    |g|, signal and noise of each parameter; NaN where they were not observed."""
     n = row.shape[1]
-    row[:2] = part[: 2 * n].reshape(n, 2).T
-    rest = part[2 * n :]
+    row[:2], row[2] = part[: 2 * n].reshape(n, 2).T, part[2 * n : 3 * n]
+    rest = part[3 * n :]
     if waiting.has_gradients:
-        scale = rest[4 * n]
-        row[2:6] = rest[: 4 * n].reshape(4, n) / np.array([scale, scale**2, scale, 1.0])[:, None]
-        rest = rest[4 * n + 1 :]
+        scale = rest[3 * n]
+        row[3:6] = rest[: 3 * n].reshape(3, n) / np.array([scale, scale**2, scale])[:, None]
+        rest = rest[3 * n + 1 :]
     if waiting.micro_batches:
         row[6:] = micro_batch_estimates(rest[:n], rest[n:], waiting.micro_batches, waiting.examples)
 
