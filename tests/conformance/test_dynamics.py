@@ -167,7 +167,7 @@ class Memory:
 @each
 def test_resume_equals_straight_run_bit_for_bit(dynamics, monkeypatch):
 
-    runner = sys.modules["heatbath.core.simulate"]
+    runner = sys.modules["heatbath.core.driver"]
     straight = simulate(
         checks.TRAP, dynamics, Constant(checks.REST), key=5, replicas=4, steps=40, every=2, progress=False
     )

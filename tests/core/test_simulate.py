@@ -34,7 +34,7 @@ def run(dynamics=None, **changes):
 
 def test_results_do_not_depend_on_chunks_or_number_of_saves(monkeypatch):
     whole = run(steps=30)
-    monkeypatch.setattr(sys.modules["heatbath.core.simulate"], "CHUNK_SECONDS", 1e-9)
+    monkeypatch.setattr(sys.modules["heatbath.core.driver"], "CHUNK_SECONDS", 1e-9)
     steps = run(steps=30)
     thinned = run(steps=30, every=5)
     assert (whole.records["position"] == steps.records["position"]).all()

@@ -4,7 +4,7 @@ from heatbath.core.control import Control
 from heatbath.core.dynamics import Draw, Dynamics, Flow, MinibatchDynamics
 from heatbath.core.ensemble import EnsembleMove
 from heatbath.core.ledger import Ledger
-from heatbath.core.numeric import integer, numeric
+from heatbath.core.numeric import from_arrays, integer, numeric, to_arrays
 from heatbath.core.observer import Average, Observer, Positions, Record, Snapshot
 from heatbath.core.progress import Progress
 from heatbath.core.protocol import (
@@ -20,8 +20,9 @@ from heatbath.core.protocol import (
     Quench,
     Reversed,
 )
-from heatbath.core.simulate import Diverged, Run, from_arrays, run_key, simulate, to_arrays
+from heatbath.core.simulate import Diverged, Run, run_key, simulate
 from heatbath.core.sink import Sink
+from heatbath.core.stream import Stream
 from heatbath.core.system import (
     Conditional,
     Items,
@@ -67,6 +68,7 @@ __all__ = [
     "Sink",
     "Snapshot",
     "Solvable",
+    "Stream",
     "System",
     "Window",
     "batch_gradient",

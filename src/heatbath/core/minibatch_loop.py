@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from heatbath.core.dynamics import MinibatchDynamics
 from heatbath.core.loop import Carry, Task, books, drive, ensemble, look
 from heatbath.core.numeric import all_finite, float_dtype, select
 from heatbath.core.system import Loaded
@@ -40,6 +41,11 @@ def stride(task: Task, carry: Carry) -> int:
     while steps > 1 and steps * size > NUMBERS:
         steps //= 2
     return steps
+
+
+def method(task: Task) -> MinibatchDynamics:
+    assert isinstance(task.method, MinibatchDynamics)
+    return task.method
 
 
 @eqx.filter_jit
@@ -112,7 +118,7 @@ def advance(chunk: Chunk, buffer: Any) -> tuple[Carry, Any]:
             )
 
         end = jnp.minimum(stop, base + count)
-        if not moves and task.energy_every is None and not task.moves and not task.method.renewal():
+        if not moves and task.energy_every is None and not task.moves and not method(task).renewal():
             return _stretch(task, carry, buffer, given, t, end, block, moves)
         return jax.lax.while_loop(
             lambda loop: loop[0] < end,
@@ -129,7 +135,7 @@ def _clip(task: Task, t: Array, end: Array) -> Array:
     """The end of the stretch from ``t``: the energy is measured there, or an ensemble move acts."""
     periods = [move.every for move in task.moves]
     periods += [] if task.energy_every is None else [task.energy_every]
-    periods += [every] if (every := task.method.renewal()) else []
+    periods += [every] if (every := method(task).renewal()) else []
     for period in periods:
         end = jnp.minimum(end, (t // period + 1) * period)
     return end
@@ -178,7 +184,7 @@ def _stretch(task: Task, carry: Carry, buffer: Any, given, t: Array, end: Array,
             lambda c: c,
             carry,
         )
-    if every := task.method.renewal():
+    if every := method(task).renewal():
         carry = jax.lax.cond(
             reached % every == 0, lambda c: _renewed(task, c, reached - 1), lambda c: c, carry
         )
@@ -189,6 +195,7 @@ def _open(task: Task, carry: Carry, buffer: Any) -> Stretch:
     """A stretch at its beginning."""
     exchanged = (jnp.zeros(task.replicas, float_dtype()),) * 2
     if task.ledger == "path":
+        assert carry.ledgers is not None
         exchanged = carry.ledgers.heat, carry.ledgers.entropy_flow
     return Stretch(
         states=_alone(task, carry.states),

@@ -5,12 +5,16 @@ A Python float in a module field is a static value, so every new value would com
 Hence one converter, `numeric`, for every numeric field.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.core import Tracer
+
+from heatbath.errors import Refused
 
 
 def numeric(tree: Any) -> Any:
@@ -81,3 +85,29 @@ def select(condition: Array, new: Any, old: Any) -> Any:
 def traced(x: Any) -> bool:
     """Whether a value is not known yet, because a function is being compiled: checks must let it pass."""
     return isinstance(x, Tracer)
+
+
+def to_arrays(tree: Any) -> dict[str, np.ndarray]:
+    """Leaves as NumPy arrays under their path in the pytree, joined by "/"."""
+    return {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def from_arrays(like: Any, arrays: Mapping[str, np.ndarray], extra_axis: bool = False) -> Any:
+    """The inverse of `to_arrays` for a pytree of the structure of ``like``.
+
+    ``extra_axis``: the arrays carry one more leading axis than ``like``. Raises `Refused` where an array
+    is missing or of another shape: the state belongs to another run.
+    """
+
+    def leaf(path, x):
+        name = _name(path)
+        found = arrays.get(name)
+        if found is None or found.shape[1 if extra_axis else 0 :] != x.shape:
+            raise Refused(f"the saved state has no '{name}' of shape {x.shape}: it belongs to another model")
+        return jnp.asarray(found, x.dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, like)
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

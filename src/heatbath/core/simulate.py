@@ -1,10 +1,7 @@
 """`simulate`: replicas of a system under a dynamics and a protocol, with the books kept."""
 
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from heatbath.core import loop, minibatch_loop
+from heatbath.core import loop
+from heatbath.core.driver import Driver, MinibatchDriver
 from heatbath.core.dynamics import Dynamics, MinibatchDynamics
 from heatbath.core.ensemble import EnsembleMove
 from heatbath.core.ledger import Ledger
@@ -22,13 +20,10 @@ from heatbath.core.observer import Observer, Positions
 from heatbath.core.progress import Progress
 from heatbath.core.protocol import PerReplica, Protocol
 from heatbath.core.sink import Sink
+from heatbath.core.stream import Stream
 from heatbath.core.system import System
-from heatbath.errors import Interrupted, Refused, Stopped
+from heatbath.errors import Refused, Stopped
 
-CHUNK_SECONDS = 0.35
-BLOCK_STEPS = 1_000
-BLOCK_BYTES = 64 * 2**20
-MEMORY_BYTES = 16 * 2**20  # of a block that is not stored: fresh memory costs more than what is written to it
 LIMIT = 2**32
 
 
@@ -57,14 +52,13 @@ class Run:
 
 
 class Diverged(Stopped):
-    """No replica is alive; ``run`` is what the run has until then, its positions the last good ones."""
+    """No replica is alive, or the stream of minibatches failed (``reason``); ``run`` is what the run has
+    until then, its positions the last good ones."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, reason: str = ""):
         last = int(run.first_bad_step.max())
-        super().__init__(
-            f"diverged: energy, gradient or position is not finite in any replica at step {last:,};"
-            " try a smaller step size"
-        )
+        diverged = f"diverged: energy, gradient or position is not finite in any replica at step {last:,}"
+        super().__init__(reason or f"{diverged}; try a smaller step size")
         self.run = run
 
 
@@ -84,6 +78,7 @@ def simulate(
     progress: Progress | bool | None = None,
     positions: Any = None,
     energy_every: int | None = None,
+    stream: Stream | None = None,
 ) -> Run:
     """Run ``replicas`` copies of ``system`` for ``steps`` steps.
 
@@ -103,7 +98,9 @@ def simulate(
 
     Minibatch dynamics: the energy of all the data is evaluated where the control moves, at the end of each
     block of records and every ``energy_every`` steps; at saves where it was not, energies and ledger are NaN
-    in the records.
+    in the records. ``stream``: a function from a step to an iterator of the minibatches from this step on,
+    for data that do not fit into memory (`heatbath.data.Shards`); the dynamics then has ``batches=None``. A
+    minibatch that cannot be used ends the run with `Diverged`, which says why.
     """
     mode = _ledger_mode(dynamics, ledger)
     if moves and isinstance(dynamics, PerReplica):
@@ -115,6 +112,8 @@ def simulate(
         raise Refused(
             f"energy_every is for minibatch dynamics: {type(method).__name__} knows its energy at every step"
         )
+    if stream is not None:
+        _check_stream(system, method, stream)
     task = loop.Task(
         system=system,
         dynamics=dynamics,
@@ -134,17 +133,18 @@ def simulate(
     began, compiled = time.perf_counter(), _compiling.seconds
     carry = _start(task, positions)
     bar = progress if isinstance(progress, Progress) else Progress()
-    driver = (_MinibatchDriver if minibatches else _Driver)(
-        task, steps, replicas, sink, None if progress is False else bar
+    driver = (MinibatchDriver if minibatches else Driver)(
+        task, steps, replicas, sink, None if progress is False else bar, stream
     )
     try:
         carry, records = driver.run(carry)
     finally:
+        driver.close()
         bar.close()
     clocks = time.perf_counter() - began, _compiling.seconds - compiled
     run = _result(task, carry, records, replicas, driver.reached, *clocks)
-    if not run.alive.any():
-        raise Diverged(run)
+    if driver.failure or not run.alive.any():
+        raise Diverged(run, driver.failure)
     return run
 
 
@@ -172,199 +172,6 @@ class _Compiling:
 _compiling = _Compiling()
 
 
-class _Driver:
-    """The host's side: chunks of the compiled loop, blocks, progress, interrupts."""
-
-    def __init__(self, task: loop.Task, steps: int, replicas: int, sink: Sink | None, bar: Progress | None):
-        self.task, self.steps, self.replicas, self.sink, self.bar = task, steps, replicas, sink, bar
-        self.kept: dict[str, np.ndarray] = {}
-        self.saved = self.reached = 0
-
-    def run(self, carry: loop.Carry) -> tuple[loop.Carry, dict[str, np.ndarray]]:
-        shapes = loop.record_shapes(self.task, carry)
-        block_steps, every = self._block_steps(shapes), self.task.every
-        steps = block_steps if self.sink is not None else min(block_steps, self.steps)
-        empty = self._empty(shapes, -(-steps // every))
-        step, block, carry, buffer = self._restore(carry, empty)
-        chunk = 1
-        with _interruptible(self.sink is not None) as stop:
-            while step < self.steps:
-                block_end = (block // block_steps + 1) * block_steps
-                end = self._end(step, min(step + chunk, block_end, self.steps))
-                began = time.perf_counter()
-                carry, buffer = self._advance(carry, buffer, step, end, block)
-                jax.block_until_ready(carry)
-                seconds_a_step = (time.perf_counter() - began) / (end - step)
-                step = end
-                chunk = max(1, min(8 * chunk, int(CHUNK_SECONDS / seconds_a_step)))
-                self._show(step, carry)
-                dead = not np.asarray(carry.alive).any()
-                if dead or step in (block_end, self.steps):
-                    carry, buffer = self._close(carry, buffer, step, block)
-                    self._finish(step, (step - block) // every, buffer, carry)
-                    block, buffer = step, self._emptied(buffer, empty)
-                if dead:
-                    break
-                if stop.is_set():
-                    self._interrupt(step, (step - block) // every, block < step, buffer, carry)
-        self.reached = step
-        return carry, {name: records[: self.saved] for name, records in self.kept.items()}
-
-    def _empty(self, shapes: Any, saves: int) -> Any:
-        """A block's buffer: a row for each save and a scratch row."""
-        return jax.tree.map(lambda x: jnp.zeros((saves + 1, *x.shape), x.dtype), shapes)
-
-    def _emptied(self, buffer: Any, empty: Any) -> Any:
-        """The buffer for the next block."""
-        return empty
-
-    def _end(self, step: int, end: int) -> int:
-        """Where the chunk that begins at ``step`` ends at the latest."""
-        return end
-
-    def _advance(self, carry: loop.Carry, buffer: Any, step: int, end: int, block: int):
-        return loop.advance(self.task, carry, buffer, jnp.asarray(step), jnp.asarray(end), jnp.asarray(block))
-
-    def _close(self, carry: loop.Carry, buffer: Any, step: int, block: int) -> tuple[loop.Carry, Any]:
-        """What is due at the end of a block."""
-        return carry, buffer
-
-    def _block_steps(self, shapes: Any) -> int:
-        """Steps of a block, from counts alone: where stored at most 1,000 and 64 MB of records."""
-        every = self.task.every
-        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
-        saves = max(1, (MEMORY_BYTES if self.sink is None else BLOCK_BYTES) // max(size, 1))
-        if self.sink is not None:
-            saves = min(saves, max(1, BLOCK_STEPS // every))
-        return saves * every
-
-    def _restore(self, carry: loop.Carry, empty: Any) -> tuple[int, int, loop.Carry, Any]:
-        """Where to go on: (step, first step of the block, carry, records of the block so far)."""
-        found = self.sink.restore() if self.sink is not None else None
-        if found is None or self.sink is None:
-            return 0, 0, carry, empty
-        step, arrays = found
-        if not arrays:
-            return step, step, carry, empty
-        carry = from_arrays(carry, arrays)
-        block, records = step - step % self.task.every, self.sink.partial_records()
-        if not records:
-            return step, block, carry, empty
-        rows = from_arrays(jax.tree.map(lambda x: x[0], empty), records, extra_axis=True)
-        filled = jax.tree.map(lambda e, r: e.at[: r.shape[0]].set(r), empty, rows)
-        return step, block - len(jax.tree.leaves(rows)[0]) * self.task.every, carry, filled
-
-    def _finish(self, step: int, saves: int, buffer: Any, carry: loop.Carry) -> None:
-        if self.sink is not None:
-            self.sink.block(step, to_arrays(jax.tree.map(lambda b: b[:saves], buffer)), to_arrays(carry))
-            return
-        for name, x in to_arrays(buffer).items():
-            if saves == self.steps // self.task.every:
-                self.kept[name] = x[:saves]
-                continue
-            if name not in self.kept:
-                self.kept[name] = np.empty((self.steps // self.task.every, *x.shape[1:]), x.dtype)
-            self.kept[name][self.saved : self.saved + saves] = x[:saves]
-        self.saved += saves
-
-    def _interrupt(self, step: int, saves: int, unfinished: bool, buffer: Any, carry: loop.Carry) -> None:
-        assert self.sink is not None
-        if unfinished:
-            self.sink.partial(step, to_arrays(jax.tree.map(lambda b: b[:saves], buffer)), to_arrays(carry))
-        raise Interrupted(f"interrupted at step {step:,} of {self.steps:,}; nothing is lost")
-
-    def _show(self, step: int, carry: loop.Carry) -> None:
-        if self.bar is None:
-            return
-        alive = np.asarray(carry.alive)[: self.replicas]
-        potential = np.asarray(loop.potentials(self.task, carry))[: self.replicas]
-        temperature = np.asarray(self.task.controls(jnp.asarray(step - 1)).temperature)[: self.replicas]
-        energy = float(potential[alive].mean()) if alive.any() else float("nan")
-        self.bar.update(step, self.steps, energy, float(temperature.mean()), int(alive.sum()), self.replicas)
-
-
-class _MinibatchDriver(_Driver):
-    """The same for minibatch dynamics: shuffles the data, measures the energy at the end of a block."""
-
-    epoch, shuffled = -1, None
-
-    def _empty(self, shapes: Any, saves: int) -> Any:
-        empty = super()._empty(shapes, saves)
-        return self._emptied(empty, empty)
-
-    def _emptied(self, buffer: Any, empty: Any) -> Any:
-        """Energies and ledger unknown; what the observers store is written over."""
-        books = {name: x for name, x in buffer.items() if name not in self.task.observers}
-        return buffer | jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), books)
-
-    def _end(self, step: int, end: int) -> int:
-        every, _ = self.task.method.shuffling(self.task.system)
-        return min(end, (step // every + 1) * every) if every else end
-
-    def _advance(self, carry: loop.Carry, buffer: Any, step: int, end: int, block: int):
-        task = self._in_order(step)
-        chunk = minibatch_loop.Chunk(task, carry, jnp.asarray(step), jnp.asarray(end), jnp.asarray(block))
-        return minibatch_loop.advance(chunk, buffer)
-
-    def _in_order(self, step: int) -> loop.Task:
-        """The task with the data in the order of ``step``."""
-        every, repeated = self.task.method.shuffling(self.task.system)
-        if not every:
-            return self.task
-        if step // every != self.epoch:
-            self.epoch = step // every
-            self.shuffled = minibatch_loop.shuffled(self.task, jnp.asarray(self.epoch), repeated)
-        return self.shuffled
-
-    def _close(self, carry: loop.Carry, buffer: Any, step: int, block: int) -> tuple[loop.Carry, Any]:
-        if self.task.ledger == "off" or (self.sink is None and step < self.steps):
-            return carry, buffer  # blocks in memory are short
-        return minibatch_loop.closed(self.task, carry, buffer, jnp.asarray(step), jnp.asarray(block))
-
-
-def to_arrays(tree: Any) -> dict[str, np.ndarray]:
-    """Leaves as NumPy arrays under their path in the pytree, joined by "/"."""
-    return {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def from_arrays(like: Any, arrays: Mapping[str, np.ndarray], extra_axis: bool = False) -> Any:
-    """The inverse of `to_arrays` for a pytree of the structure of ``like``.
-
-    ``extra_axis``: the arrays carry one more leading axis than ``like``. Raises `Refused` where an array
-    is missing or of another shape: the state belongs to another run.
-    """
-
-    def leaf(path, x):
-        name = _name(path)
-        found = arrays.get(name)
-        if found is None or found.shape[1 if extra_axis else 0 :] != x.shape:
-            raise Refused(f"the saved state has no '{name}' of shape {x.shape}: it belongs to another model")
-        return jnp.asarray(found, x.dtype)
-
-    return jax.tree_util.tree_map_with_path(leaf, like)
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-@contextmanager
-def _interruptible(active: bool) -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set the event (main thread only, where the run can be saved)."""
-    event = threading.Event()
-    if not active or threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    old = {
-        number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield event
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
 def _ledger_mode(dynamics: Dynamics | PerReplica, ledger: str | None) -> str:
     method = dynamics.stacked if isinstance(dynamics, PerReplica) else dynamics
     refusal = method.refusal()
@@ -385,6 +192,16 @@ def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
         if int(value) != value or not 1 <= value < LIMIT:
             raise Refused(f"{name} is {value}: give a whole number from 1 to {LIMIT - 1}")
+
+
+def _check_stream(system: System, method: Dynamics, stream: Stream) -> None:
+    if not isinstance(method, MinibatchDynamics) or getattr(method, "batches", None) is not None:
+        raise Refused("a stream brings the minibatches: give a minibatch dynamics with batches=None")
+    items = getattr(stream, "n_items", system.n_items)
+    if items != system.n_items:
+        raise Refused(
+            f"the stream has {items} items, the system {system.n_items}: give Posterior(..., total={items})"
+        )
 
 
 def _start(task: loop.Task, positions: Any) -> loop.Carry:

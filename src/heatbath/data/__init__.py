@@ -3,6 +3,7 @@
 from heatbath.data.images import read_images
 from heatbath.data.recipes import robot_arm
 from heatbath.data.sets import SETS, SHIPPED, Arrays, DataSet, classes_of, dataset, find, indices_of
+from heatbath.data.shards import Shards
 from heatbath.data.table import Table, check_columns, read_table
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "SHIPPED",
     "Arrays",
     "DataSet",
+    "Shards",
     "Table",
     "check_columns",
     "classes_of",

@@ -25,10 +25,11 @@ class Walker(eqx.Module):
 
 
 class Drawn(eqx.Module):
-    """The random numbers of a step, and its step size h with sqrt(2 h), in the position's dtype."""
+    """The random numbers of a step, and its step size h with sqrt(2 h), in the position's dtype. ``noise``
+    and ``row`` are arrays, or None where the dynamics needs none."""
 
-    noise: Array | None
-    row: Array | None
+    noise: Any
+    row: Any
     step_size: Array
     root: Array
 

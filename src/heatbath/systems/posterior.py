@@ -19,7 +19,9 @@ class Posterior(System):
     ``log_prior(parameters)``: scalar. ``log_likelihood(parameters, inputs, targets)``: one value for each
     item, shape (n,). ``initial(key)``: starting parameters. ``data``: (inputs, targets), arrays with the
     items as leading axis. The coupling ``likelihood`` (1 if the control does not name it) is the
-    experimenter's: 0 is the prior, 1 the posterior, between them lies annealing.
+    experimenter's: 0 is the prior, 1 the posterior, between them lies annealing. ``total``: how many items
+    there are, where ``data`` holds only a sample of them, from which the energy is then estimated, while the
+    minibatches come from elsewhere (``stream`` of `simulate`).
 
     Items are computed in the parameters' own dtype and summed in float64 (where x64 is on);
     ``precise=True`` computes all of it in float64.
@@ -30,15 +32,20 @@ class Posterior(System):
     initial: Callable[[Array], Any] = eqx.field(static=True)
     data: tuple[Array, Array]
     precise: bool = eqx.field(static=True, default=False)
+    total: int | None = eqx.field(static=True, default=None)
     repeated: int = eqx.field(static=True, default=0)  # items at the end that are there twice: `reordered`
 
     @property
     def n_items(self) -> int:
+        return self.total or self._here
+
+    @property
+    def _here(self) -> int:
         return self.data[0].shape[0] - self.repeated
 
     def reordered(self, order: Array) -> "Posterior":
         data = jax.tree.map(lambda x: x[order], self.data)
-        return replace(self, data=data, repeated=order.size - self.n_items)
+        return replace(self, data=data, repeated=order.size - self._here)
 
     @property
     def precision(self) -> str:
@@ -53,7 +60,7 @@ class Posterior(System):
     def _rows(self, items: Items | None) -> tuple[Any, int]:
         if items is not None:
             return take(self.data, items)
-        return jax.tree.map(lambda x: x[: self.n_items], self.data), self.n_items
+        return jax.tree.map(lambda x: x[: self._here], self.data), self._here
 
     def init(self, key: Array, control: Control) -> Any:
         return self.initial(key)
