@@ -35,8 +35,8 @@ def of_regression(found: Prediction) -> np.ndarray:
 def auroc(familiar: np.ndarray, strange: np.ndarray) -> Estimate:
     """Probability that one of ``strange`` (m,) exceeds one of ``familiar`` (n,), ties counting half: the area
     under the receiver operating characteristic. Standard error after DeLong et al. (1988)."""
-    above = _share_below(strange, familiar)
-    below = 1 - _share_below(familiar, strange)
+    above = share_below(strange, familiar)
+    below = 1 - share_below(familiar, strange)
     m, n = len(strange), len(familiar)
     enough = min(m, n) > 1
     error = float(np.sqrt(above.var(ddof=1) / m + below.var(ddof=1) / n)) if enough else np.nan
@@ -50,7 +50,7 @@ def auroc(familiar: np.ndarray, strange: np.ndarray) -> Estimate:
     )
 
 
-def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+def share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Of each value: share of the ``others`` below it, ties counting half."""
     ranked = np.sort(others)
     sides = [np.searchsorted(ranked, values, side) for side in ("left", "right")]
