@@ -270,7 +270,7 @@ def flow(problem: Problem, positions: np.ndarray) -> Figure:
     moment = second_moment(problem, FAST, BATCH)
     before, after = positions[:, :-1].reshape(-1, 2), positions[:, 1:].reshape(-1, 2)
     wide = 3 * np.sqrt(np.diag(moment))
-    edges = [np.linspace(-w, w, 13) for w in wide]
+    edges = [np.linspace(-w, w, 11) for w in wide]
     middle = (before + after) / 2
     counts = np.histogram2d(*middle.T, bins=edges)[0]
     moved = [np.histogram2d(*middle.T, bins=edges, weights=(after - before)[:, k])[0] for k in range(2)]
@@ -310,7 +310,7 @@ def histogram(r: np.ndarray) -> Figure:
     axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":")
     axes.set(yscale="log", title="Detailed fluctuation theorem", ylabel="probability density")
     axes.set_xlabel("entropy production s of five steps of SGLD (nats)")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     return figure
 
 
