@@ -21,7 +21,8 @@ from numpyro.infer import NUTS
 
 from heatbath.core.numeric import unravel
 from heatbath.learning.draws import Draws
-from heatbath.learning.fit import POSTERIOR, network
+from heatbath.learning.fit import network
+from heatbath.learning.phases import POSTERIOR
 from heatbath.learning.problem import Problem
 from heatbath.learning.settings import Settings
 from heatbath.systems import RegressionNetwork

@@ -46,7 +46,9 @@ from heatbath.core import Constant, PerReplica, Record, simulate
 from heatbath.data import SHIPPED, robot_arm
 from heatbath.dynamics import HMC, Gibbs, metric_of
 from heatbath.learning.draws import Draws, read_draws
-from heatbath.learning.fit import POSTERIOR, InMemory, anneal, create, equilibrate, fit, freeze, network
+from heatbath.learning.fit import create, fit, network
+from heatbath.learning.microcanonical import anneal, equilibrate, freeze
+from heatbath.learning.phases import POSTERIOR, InMemory
 from heatbath.learning.predict import predict, scores
 from heatbath.learning.problem import Problem, regression_problem
 from heatbath.learning.settings import Settings

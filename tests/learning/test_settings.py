@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from heatbath.errors import Refused
-from heatbath.learning.settings import Settings, check_config
+from heatbath.learning.settings import HEATING, LARGEST_STEP, Settings, check_config
 from heatbath.store import write_toml
 
 DATA = {"name": "t", "source": "t.csv", "sha256": "0", "rows": 3, "inputs": ["x"], "targets": ["y"]}
@@ -19,9 +19,29 @@ def test_round_trip():
     assert Settings.from_config({}) == Settings()
 
 
+def test_minibatches_there_and_back():
+    settings = Settings(hidden=(8,)).with_minibatches("sghmc", 100, 6_000)
+    assert (settings.dynamics, settings.batch, settings.hidden) == ("sghmc", 100, (8,))
+    assert settings.heating(6_000) == pytest.approx(HEATING, rel=0.02)
+    assert Settings().heating(6_000) == 0
+    found = settings.to_config()
+    assert not {"decoherence_length", "gibbs_every"} & set(found["run"])
+    assert Settings.from_config(tomllib.loads(write_toml(found))) == settings
+    assert Settings().with_minibatches("sgld", 50, 50).step_size == LARGEST_STEP
+    with pytest.raises(Refused, match="batch is 51, more than the 50 rows"):
+        Settings().with_minibatches("sgld", 51, 50)
+    with pytest.raises(Refused, match="batch is 0"):
+        Settings().with_minibatches("sgld", 0, 50)
+
+
 @pytest.mark.parametrize(
     "values",
     [
+        {"dynamics": "sdlg"},
+        {"dynamics": 3},
+        {"batch": -1},
+        {"batch": 1.0},
+        {"batch": 10},
         {"hidden": ()},
         {"hidden": (0,)},
         {"hidden": (10_001,)},
@@ -61,6 +81,9 @@ def test_refused(values):
     [
         ({"run": {"step": 5}}, "did you mean steps"),
         ({"run": 5}, "must be a table"),
+        ({"run": {"dynamics": "sgld"}}, "batch is 0"),
+        ({"run": {"dynamics": ["sgld"]}}, "dynamics .* is unknown"),
+        ({"run": {"dynamics": "sgld", "batch": 5, "gibbs_every": 3}}, "unknown key"),
         ({"prior": {"zzz": 1}}, "known: 'weight_prior', 'noise_prior'"),
         ({"run": {"seed": "x" * 5000}}, "seed is 'xxx"),
     ],

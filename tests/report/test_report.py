@@ -197,7 +197,7 @@ def test_a_report_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_what_was_booked_and_what_was_not(whole):
-    phases = read_phases(whole[0], 4)
+    phases = read_phases(whole[0], Settings(replicas=4))
     assert [phase.momenta for phase in phases] == [True, False]
     assert [phase.has_heat for phase in phases] == [False, True]
     assert phases[0].driven_until == 51
@@ -206,7 +206,7 @@ def test_what_was_booked_and_what_was_not(whole):
 
 
 def test_heat_of_the_anneal_is_what_work_leaves_of_the_energy_change(whole):
-    anneal, sampling = read_phases(whole[0], 4)
+    anneal, sampling = read_phases(whole[0], Settings(replicas=4))
     records = anneal.records
     np.testing.assert_allclose(anneal.heat, records["ledger/energy_change"] - records["ledger/work"])
     np.testing.assert_array_equal(sampling.heat, sampling.records["ledger/heat"])

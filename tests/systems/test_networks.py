@@ -8,10 +8,10 @@ from scipy.special import expit
 from scipy.special import log_softmax as scipy_log_softmax
 from scipy.stats import gamma, norm, t
 
-from heatbath.core import Constant, Control, Record, simulate
+from heatbath.core import Constant, Control, Loaded, Record, Window, simulate
 from heatbath.core.numeric import ravel, unravel
 from heatbath.dynamics import HMC, Gibbs
-from heatbath.systems import ClassificationNetwork, networks
+from heatbath.systems import ClassificationNetwork, RegressionNetwork, networks
 
 RNG = np.random.default_rng(0)
 INPUTS, LABELS = RNG.normal(size=(30, 3)), RNG.integers(0, 4, 30)
@@ -38,6 +38,22 @@ def test_energy_is_minus_the_log_density_written_out():
 def test_minibatches_are_unbiased():
     halves = [float(NETWORK.energy(START, {}, jnp.arange(30)[part::2])) for part in (0, 1)]
     assert np.mean(halves) == pytest.approx(float(NETWORK.energy(START, {})), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "network", [NETWORK, RegressionNetwork(INPUTS, INPUTS[:, :2], (5,), dtype="float64")]
+)
+def test_windows_loaded_rows_and_other_orders_are_the_items_they_name(network):
+    start, rows = network.init(jax.random.key(2), CONTROL), jnp.array([7, 8, 9, 10])
+    expected = float(network.energy(start, {}, rows))
+    loaded = Loaded((network.inputs.T[rows], network.targets.T[rows]))
+    for items in (Window(jnp.asarray(7), 4), loaded):
+        assert float(network.energy(start, {}, items)) == pytest.approx(expected, rel=1e-12)
+    order = jnp.concatenate([jnp.roll(jnp.arange(30), -9), jnp.array([9, 10])])  # 9, 10, ..., 8, 9, 10
+    turned = network.reordered(order)
+    assert turned.n_items == 30
+    assert float(turned.energy(start, {})) == pytest.approx(float(network.energy(start, {})), rel=1e-12)
+    assert float(turned.energy(start, {}, Window(jnp.asarray(28), 4))) == pytest.approx(expected, rel=1e-12)
 
 
 def test_items_in_single_precision_sums_in_double():

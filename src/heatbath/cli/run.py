@@ -32,6 +32,7 @@ def command(config: Path, out: Path | None, as_json: bool, quiet: bool) -> int:
     path = next_run_name("runs", values["data"]["name"]) if out is None else out
     check_free(path)
     problem = data_of(config, values)
+    settings.check_rows(len(problem.inputs))
     from heatbath.cli import sampling
 
     return sampling.begin(path, problem, settings, as_json=as_json, quiet=quiet)

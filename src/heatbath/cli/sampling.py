@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from heatbath.cli.answer import CHECK_FAILED, answer, leave
 from heatbath.errors import Interrupted, Refused, Stopped
@@ -94,6 +95,7 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
 
     Exit code 3 where equilibrium was not reached, unless the number of steps was given by hand.
     """
+    from heatbath.core import Diverged
     from heatbath.learning.diagnose import diagnose
     from heatbath.learning.draws import read_draws
     from heatbath.learning.fit import fit
@@ -102,7 +104,11 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
 
     began = time.perf_counter()
     folder.log("started")
-    cost = fit(folder, progress=not quiet)
+    try:
+        cost = fit(folder, progress=not quiet)
+    except Diverged as error:
+        folder.log(str(error))
+        raise Stopped(f"{error} (--step-size); what was reached is kept in {_word(folder.path)}") from error
     folder.log(f"sampled in {cost.seconds:.1f} s, of which {cost.compile_seconds:.1f} s compiling")
     settings = Settings.from_config(folder.config)
     draws = read_draws(folder)
@@ -114,6 +120,7 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
         "replicas": settings.replicas,
         "replicas_alive": draws.shape[0],
         "steps": settings.steps,
+        **of_minibatches(settings, folder),
         "gradient_evaluations": cost.gradient_evaluations,
         "acceptance": cost.acceptance,
         "divergences": cost.divergences,
@@ -133,6 +140,7 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
         diagnosis.verdict(),
         *[f"{broken} of {settings.replicas} replicas diverged and were left out"] * (broken > 0),
         learned_line(draws, folder),
+        *heating_lines(settings, folder),
         *[f"outliers are less familiar than the data with probability {strange} (AUROC)"] * bool(strange),
         f"run:    {_word(folder.path)}",
         f"report: {_word(report)}",
@@ -140,6 +148,25 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
     ]
     answer({"run": str(folder.path), **summary, **seconds}, lines, as_json=as_json, quiet=quiet)
     return 0 if (diagnosis.at_equilibrium and not broken) or settings.steps_by_hand else CHECK_FAILED
+
+
+def of_minibatches(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+    """For JSON; empty where all the data are taken at every step."""
+    if not settings.batch:
+        return {}
+    heating = settings.heating(folder.config["data"]["rows"])
+    return {"dynamics": settings.dynamics, "batch": settings.batch, "minibatch_heating": heating}
+
+
+def heating_lines(settings: Settings, folder: RunFolder) -> list[str]:
+    """What is known of the bias of minibatches."""
+    if not settings.batch:
+        return []
+    heating = f"{100 * settings.heating(folder.config['data']['rows']):.0f} %"
+    return [
+        f"minibatches heat the stiffest direction by about {heating} at this step size; of every layer: "
+        f"heatbath thermometer {_word(folder.path)}"
+    ]
 
 
 def learned_line(draws: Draws, folder: RunFolder) -> str:

@@ -8,6 +8,7 @@ from heatbath.cli.answer import answer, common
 from heatbath.cli.sampling import prepare
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate, with_error
+from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
 from heatbath.store.files import replace, show
 
@@ -31,9 +32,10 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
             f"{x.name:<18}{x.size:>8,}  {_cell(x.configurational):<22}{_cell(x.virial)}" for x in found.layers
         ]
         capacity = f"heat capacity {found.heat_capacity}: half the number of parameters left free"
-        return [head, *table, capacity, found.verdict(), f"figure: {path}"]
+        return [head, *table, capacity, found.verdict(), *heating, f"figure: {path}"]
 
     folder = RunFolder.open(run)
+    heating = heating_of(folder)
     found = layer_temperatures(folder)
     path = folder.path / "figures" / "thermometer.svg"
     figure = draw({x.name: (x.configurational, x.virial) for x in found.layers}, BATH)
@@ -47,6 +49,14 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
     result = {"run": str(folder.path), "figure": str(path), **found.summary()}
     answer(result, lines(found), as_json=as_json, quiet=quiet)
     return 0
+
+
+def heating_of(folder: RunFolder) -> list[str]:
+    """A line on what minibatches do, where the run took them."""
+    settings = Settings.from_config(folder.config)
+    share = settings.heating(folder.config["data"]["rows"])
+    what = f"by step size and batch, minibatches heat the stiffest direction by about {100 * share:.0f} %"
+    return [what] * (settings.batch > 0)
 
 
 def _cell(estimate: Estimate) -> str:

@@ -10,6 +10,9 @@ from heatbath.errors import Refused
 
 REGRESSION: Literal["regression"] = "regression"
 CLASSIFICATION: Literal["classification"] = "classification"
+MICROCANONICAL = "microcanonical"
+STOCHASTIC = ("sgld", "psgld", "sghmc", "sgnht")  # dynamics with minibatches
+BATCH, LARGEST_STEP, HEATING = 100, 0.25, 0.5  # their defaults
 LIMIT = 2**32
 SMALLEST, LARGEST = 1e-30, 1e30  # what single precision bears with room to spare
 
@@ -17,14 +20,17 @@ SMALLEST, LARGEST = 1e-30, 1e30  # what single precision bears with room to spar
 @dataclass(frozen=True)
 class Settings:
     """Model, prior and run of a Bayesian network; every default is what ``heatbath learn`` uses in regression
-    (`of_task` has those of classification).
+    with all the data at every step (`of_task` and `with_minibatches` have the others).
 
     ``weight_prior`` and ``noise_prior``: shape and rate of the gamma priors of the precisions, in
-    standardised units. ``anneal``: steps of hybrid Monte Carlo while the coupling to the data rises.
-    ``equilibrate``: steps of the sampling dynamics that are thrown away. ``steps``: steps of sampling.
-    ``every``: steps between stored samples. ``step_size`` and ``decoherence_length``: of the microcanonical
-    Langevin dynamics, in whitened units. ``gibbs_every``: steps between draws of the precisions.
-    ``steps_by_hand``: whether ``steps`` was given by a person, who then judges the result.
+    standardised units. ``dynamics``: that of the sampling; ``batch``: rows of a minibatch, 0 for all the data
+    at every step. ``anneal``: steps of warm-up (hybrid Monte Carlo; with minibatches, preconditioned SGLD)
+    while the coupling to the data rises. ``equilibrate``: steps of the sampling dynamics that are thrown
+    away. ``steps``: steps of sampling. ``every``: steps between stored samples. ``step_size``: in whitened
+    units; with minibatches, in units in which the stiffest direction has curvature 1.
+    ``decoherence_length``, in whitened units, and ``gibbs_every``, steps between draws of the precisions, are
+    of the microcanonical dynamics alone. ``steps_by_hand``: whether ``steps`` was given by a person, who then
+    judges the result.
     """
 
     hidden: tuple[int, ...] = (16,)
@@ -33,6 +39,8 @@ class Settings:
     noise_prior: tuple[float, float] = (0.5, 5e-5)
     replicas: int = 16
     seed: int = 0
+    dynamics: str = MICROCANONICAL
+    batch: int = 0
     anneal: int = 300
     equilibrate: int = 4_000
     steps: int = 24_000
@@ -50,6 +58,16 @@ class Settings:
             )
         if self.activation not in ("tanh", "relu"):
             raise Refused(f"activation {_shown(self.activation)} is unknown: choose tanh or relu")
+        _check_dynamics(self.dynamics)
+        if not _whole(self.batch) or not 0 <= self.batch < LIMIT:
+            raise Refused(f"batch is {_shown(self.batch)}: give a whole number of rows, at least 1")
+        if self.batch and self.dynamics == MICROCANONICAL:
+            raise Refused(
+                f"batch is {self.batch}, but the {MICROCANONICAL} dynamics takes all the data at every step:"
+                f" choose --dynamics {', '.join(STOCHASTIC[:-1])} or {STOCHASTIC[-1]}"
+            )
+        if not self.batch and self.dynamics != MICROCANONICAL:
+            raise Refused(f"batch is 0: {self.dynamics} takes minibatches; give at least 1")
         for name in ("replicas", "anneal", "equilibrate", "steps", "every", "gibbs_every"):
             value = getattr(self, name)
             if not _whole(value) or not 1 <= value < LIMIT:
@@ -81,16 +99,38 @@ class Settings:
         with the prior of regression, chains stay for long where all weights are near zero."""
         return Settings(weight_prior=(0.5, 0.05)) if task == CLASSIFICATION else Settings()
 
+    def with_minibatches(self, dynamics: str, batch: int, rows: int) -> "Settings":
+        """With the defaults of ``dynamics`` and ``batch`` of ``rows`` rows at every step. The step size is
+        one at which the minibatches' noise heats the stiffest direction by about half (`heating`)."""
+        asked = replace(self, dynamics=dynamics, batch=batch)
+        asked.check_rows(rows)
+        largest = LARGEST_STEP if batch == rows else min(LARGEST_STEP, 2 * HEATING / (rows / batch - 1))
+        step_size = float(f"{largest:.2g}")
+        return replace(asked, anneal=2_000, equilibrate=5_000, steps=30_000, every=50, step_size=step_size)
+
+    def heating(self, rows: int) -> float:
+        """Share by which minibatches out of ``rows`` rows heat the stiffest direction, about: h tr C/2 for a
+        gradient noise C = (rows/batch - 1) x curvature, which holds where the model fits; 0 without."""
+        return self.step_size * (rows / self.batch - 1) / 2 if self.batch else 0.0
+
+    def check_rows(self, rows: int) -> None:
+        """Raises `Refused` where a minibatch is larger than the data."""
+        if self.batch > rows:
+            raise Refused(
+                f"batch is {self.batch}, more than the {rows} rows of the data: give at most {rows}"
+            )
+
     def to_config(self) -> dict[str, dict[str, Any]]:
         """Nested as in config.toml."""
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
-        return {table: {key: values[key] for key in keys} for table, keys in _TABLES.items()}
+        return {table: {key: values[key] for key in keys} for table, keys in _tables(self.dynamics).items()}
 
     @staticmethod
     def from_config(config: Mapping[str, Any]) -> "Settings":
         """Raises `Refused` for unknown keys, naming the nearest, and for values of the wrong type."""
         found: dict[str, Any] = {}
-        for table, keys in _TABLES.items():
+        dynamics = _dynamics(config)
+        for table, keys in _tables(dynamics).items():
             for key, value in _table(config, table, keys).items():
                 found[key] = tuple(value) if isinstance(value, list) else value
         try:
@@ -107,7 +147,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     task = config.get("task")
     if task not in (REGRESSION, CLASSIFICATION):
         raise Refused("config.toml is that of another model: it was not made by `heatbath learn`")
-    _known(config, "", ("format", "task", "data", *_TABLES, "standardisation"))
+    _known(config, "", ("format", "task", "data", "model", "prior", "run", "standardisation"))
     needed = _DATA | ({"classes": list} if task == CLASSIFICATION else {})
     data = _table(config, "data", (*needed, *_OPTIONAL))
     for key, kind in (needed | {key: _OPTIONAL[key] for key in data if key in _OPTIONAL}).items():
@@ -158,19 +198,41 @@ _OPTIONAL = {"shape": tuple, "outliers": str}
 _GIVE = {str: "a text", int: "a whole number", list: "a list of names"}
 
 
-_TABLES = {
-    "model": ("hidden", "activation"),
-    "prior": ("weight_prior", "noise_prior"),
-    "run": (
-        "replicas",
-        "seed",
-        "anneal",
-        "equilibrate",
-        "steps",
-        "every",
-        "step_size",
-        "decoherence_length",
-        "gibbs_every",
-        "steps_by_hand",
-    ),
-}
+_RUN = (
+    "replicas",
+    "seed",
+    "dynamics",
+    "anneal",
+    "equilibrate",
+    "steps",
+    "every",
+    "step_size",
+    "steps_by_hand",
+)
+
+
+def _tables(dynamics: str) -> dict[str, tuple[str, ...]]:
+    """The keys of each table of config.toml."""
+    own = {
+        MICROCANONICAL: ("decoherence_length", "gibbs_every"),
+        **dict.fromkeys(STOCHASTIC, ("batch",)),
+    }
+    return {
+        "model": ("hidden", "activation"),
+        "prior": ("weight_prior", "noise_prior"),
+        "run": (*_RUN, *own[dynamics]),
+    }
+
+
+def _dynamics(config: Mapping[str, Any]) -> str:
+    """Raises `Refused` where it is unknown: the other keys depend on it."""
+    run = config.get("run")
+    found = run.get("dynamics", MICROCANONICAL) if isinstance(run, Mapping) else MICROCANONICAL
+    _check_dynamics(found)
+    return found
+
+
+def _check_dynamics(dynamics: Any) -> None:
+    known = (MICROCANONICAL, *STOCHASTIC)
+    if dynamics not in known:
+        raise Refused(f"dynamics {_shown(dynamics)} is unknown: choose one of {', '.join(known)}")

@@ -14,13 +14,15 @@ from scipy.stats import t as student
 
 from heatbath.estimate import Estimate
 from heatbath.learning.draws import Draws, read_draws
-from heatbath.learning.fit import POSTERIOR, network
+from heatbath.learning.fit import network
+from heatbath.learning.phases import POSTERIOR
 from heatbath.learning.problem import stored_problem
 from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
 from heatbath.thermometry import configurational_temperature, heat_capacity
 
 MOST_SAVES = 2_000  # of each replica
+MOST_WORK = 4e10  # saves x rows x weights: about a minute
 FEWEST_REPLICAS = 4  # for an error from their scatter
 BATH = float(POSTERIOR.temperature)
 LEVEL, TOLERANCE = 0.01, 0.05
@@ -91,14 +93,18 @@ class LayerTemperatures:
 
 
 def layer_temperatures(folder: RunFolder) -> LayerTemperatures:
-    """Of the run in ``folder``, at up to 2,000 saves of each replica, evenly spaced.
+    """Of the run in ``folder``, at up to 2,000 saves of each replica, evenly spaced; fewer of large networks
+    on large data.
 
     The virial theorem holds for any c that does not know theta: c is the mean over the other half of the same
     replica, which is close to theta and so keeps the noise down. Activations with kinks have no Laplacian:
     their configurational temperatures are not reliable. Raises `Refused` where there are no samples.
     """
-    draws = read_draws(folder).thinned(MOST_SAVES)
+    draws = read_draws(folder)
     posterior = network(stored_problem(folder), Settings.from_config(folder.config))
+    weights = sum(part[0, 0].size for layer in draws.weights for part in layer.values())
+    work = draws.shape[0] * posterior.n_items * weights
+    draws = draws.thinned(min(MOST_SAVES, max(1, int(MOST_WORK / work))))
     position = _position(draws)
     energy, gradient, curvature = _derivatives(posterior, position)
     found = []
@@ -173,4 +179,6 @@ def _groups(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
         named += [(f"layer {i} weights", layer["w"]), (f"layer {i} biases", layer["b"])]
     named += [("prior precisions", tree["log_precision"]), ("noise levels", tree["log_noise"])]
     for name, values in named:
+        if values.shape[2:] == (0,):  # classes have no noise
+            continue
         yield name, np.asarray(values, float).reshape(*values.shape[:2], -1)

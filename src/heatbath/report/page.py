@@ -122,6 +122,7 @@ def _numbers(
         "Hidden layers",
         f"{len(settings.hidden)}, of {', '.join(map(str, settings.hidden))} {settings.activation} units",
     )
+    yield "Dynamics", _dynamics(settings, data["rows"])
     alive = draws.shape[0]
     yield (
         "Replicas",
@@ -149,6 +150,17 @@ def _numbers(
     mean, spread = noise.mean(axis=(0, 1)), noise.std(axis=(0, 1))
     for name, value, sd in zip(data["targets"], mean, spread, strict=True):
         yield f"Noise of {name}", f"{value:.4g} ± {sd:.2g} (standard deviation, in the units of the table)"
+
+
+def _dynamics(settings: Settings, rows: int) -> str:
+    if not settings.batch:
+        return f"{settings.dynamics}, all rows at every step"
+    heating = f"{100 * settings.heating(rows):.0f} %"
+    return (
+        f"{settings.dynamics}, minibatches of {settings.batch:,} rows. At this step size their noise heats "
+        f"the stiffest direction by about {heating} (heatbath thermometer RUN measures every layer). The "
+        "ledger is one of energies: heat and shadow work are not told apart"
+    )
 
 
 def _asked(config: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heatbath.learning.settings import Settings
 from heatbath.plotting import Trace, replica_mean
 from heatbath.store import RunFolder
 
@@ -15,7 +16,8 @@ WINDOWS = 100
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase: ``records`` (saves, replicas) at ``steps`` (saves,), counted on from the phase before."""
+    """One phase: ``records`` (saves, replicas) at ``steps`` (saves,), counted on from the phase before; only
+    saves at which the energy was measured."""
 
     title: str
     steps: np.ndarray
@@ -34,6 +36,11 @@ class Phase:
         return bool(np.isfinite(self.records["ledger/heat"]).any())
 
     @property
+    def thermometer(self) -> bool:
+        """Whether the configurational temperature was recorded: minibatches do not tell it."""
+        return "thermometer/configurational" in self.records
+
+    @property
     def momenta(self) -> bool:
         """Whether the dynamics has kinetic energy."""
         return bool(self.records["kinetic"].any())
@@ -46,8 +53,8 @@ class Phase:
 
     @property
     def heat(self) -> np.ndarray:
-        """Accumulated heat in kT; where it was not booked, what work leaves of the energy change, which is
-        the heat of a Metropolised dynamics."""
+        """Accumulated heat in kT; where it was not booked, what work leaves of the energy change: the heat
+        of a Metropolised dynamics, heat and shadow work of one with minibatches."""
         return self.in_kt("heat") if self.has_heat else self.in_kt("energy_change") - self.in_kt("work")
 
     @property
@@ -80,17 +87,22 @@ class Phase:
         return Trace(f"{self.title}: average since its start", self.steps, mean)
 
 
-def read_phases(folder: RunFolder, replicas: int) -> list[Phase]:
-    """The phases that have a finished block, in order. More than ``replicas`` columns are padding."""
-    names = ["potential", "kinetic", "temperature", "thermometer/configurational", "thermometer/likelihood"]
+def read_phases(folder: RunFolder, settings: Settings) -> list[Phase]:
+    """The phases that have a finished block with an energy in it, in order. Columns beyond the replicas are
+    padding."""
+    names = ["potential", "kinetic", "temperature", "thermometer/likelihood"]
+    names += [] if settings.batch else ["thermometer/configurational"]
     names += [f"ledger/{name}" for name in LEDGER]
     phases, before = [], 0
     for name, title in TITLES.items():
         if folder.entries(name):
-            records = {k: v[:, :replicas] for k, v in folder.read(name, names).items()}
+            records = {k: v[:, : settings.replicas] for k, v in folder.read(name, names).items()}
             done, saves = folder.steps(name), len(records["potential"])
-            steps = before + np.arange(1, saves + 1) * (done // saves)
-            phases.append(Phase(title, steps, records))
+            steps = before + np.arange(1, saves + 1) * (done // max(saves, 1))
+            measured = np.isfinite(records["potential"]).any(axis=1)
+            if measured.any():
+                kept = {k: v[measured] for k, v in records.items()}
+                phases.append(Phase(title, steps[measured], kept))
             before += done
     return phases
 

@@ -19,11 +19,14 @@ MOST_DOTS = 1_200
 
 def sections(story: Story) -> Iterator[Section]:
     """All figures that the data allow, in the order of the report."""
-    yield energy(story)
-    yield temperature(story)
-    if story.phases[0].driven_until is not None:
+    phases = story.phases
+    if phases:
+        yield energy(story)
+    if phases and phases[0].thermometer:
+        yield temperature(story)
+    if phases and phases[0].driven_until is not None:
         yield work_and_heat(story)
-    if story.phases[-1].has_heat and len(story.phases[-1].steps) > 1:
+    if phases and phases[-1].has_heat and len(phases[-1].steps) > 1:
         yield books(story)
     if story.draws.classes:
         yield from class_sections(story)
@@ -41,6 +44,12 @@ def energy(story: Story) -> Section:
     reached = equilibrium_step(phases, band)
     traces = [phase.trace("potential") for phase in phases]
     couplings = [phase.records["thermometer/likelihood"] for phase in phases]
+    seldom = (
+        " With minibatches the energy of all the data is measured only now and then, to save time: between "
+        "those steps the curves are straight lines."
+        if story.minibatches
+        else ""
+    )
     when = f"Level from step {reached:,}:" if reached else "The mean energy is not level yet; sought is"
     return Section(
         "energy",
@@ -52,7 +61,7 @@ def energy(story: Story) -> Section:
         "which on it does so at nine of ten saved steps; the band is its mean and two standard deviations "
         f"over the last quarter of the sampling ({band[0]:.1f} to {band[1]:.1f}). The last panel has the "
         "scale of its second half; steps of equilibration are not counted. A level mean is necessary for "
-        "equilibrium, not enough: the verdict above asks whether all replicas predict the same.",
+        f"equilibrium, not enough: the verdict above asks whether all replicas predict the same.{seldom}",
         plotting.energy_trace(traces, couplings, band, reached),
     )
 
@@ -95,8 +104,14 @@ def temperature(story: Story) -> Section:
 def work_and_heat(story: Story) -> Section:
     phase = story.phases[0]
     work, heat = phase.in_kt("work"), phase.heat
-    how = "Heat is booked step by step."
-    if not phase.has_heat:
+    what, how = "heat", "Heat is booked step by step."
+    if story.minibatches:
+        what = "heat and shadow work"
+        how = (
+            "The ledger is one of energies: minibatches do not tell heat from shadow work, the energy that "
+            "comes from steps that are not small, so their sum is drawn, the energy change minus the work."
+        )
+    elif not phase.has_heat:
         how = (
             "The warm-up adapts to its own path, so heat was not booked step by step; its steps are "
             "Metropolised and have no shadow work, so heat is the energy change minus the work."
@@ -107,10 +122,10 @@ def work_and_heat(story: Story) -> Section:
         "Work is done only while the coupling to the data rises and is level after the dashed line, and "
         "heat falls (the replicas give it to the bath) until it is level too; heat that still falls at the "
         "right edge means that annealing ended before the replicas had cooled.",
-        f"At the end, mean and standard deviation over the replicas: work {_spread(work[-1])} kT, heat "
+        f"At the end, mean and standard deviation over the replicas: work {_spread(work[-1])} kT, {what} "
         f"{_spread(heat[-1])} kT, both counted as received by the replica. {how}",
         plotting.work_and_heat(
-            Trace("work", phase.steps, work), Trace("heat", phase.steps, heat), phase.driven_until
+            Trace("work", phase.steps, work), Trace(what, phase.steps, heat), phase.driven_until
         ),
     )
 

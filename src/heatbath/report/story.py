@@ -25,7 +25,7 @@ class Section:
 class Story:
     """All that the figures show: ``phases``, ``draws``, and the table, ``inputs`` and ``targets`` (n, ...)
     with the ``names`` of the targets and the ``input_names``; ``shape`` of the inputs that are images, and
-    ``outliers`` (m, features), as of a `Problem`."""
+    ``outliers`` (m, features), as of a `Problem`. ``minibatches``: whether the dynamics took those."""
 
     phases: list[Phase]
     draws: Draws
@@ -36,3 +36,4 @@ class Story:
     targets: np.ndarray
     shape: tuple[int, ...] = ()
     outliers: np.ndarray | None = None
+    minibatches: bool = False

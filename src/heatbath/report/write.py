@@ -27,7 +27,7 @@ def write_report(folder: RunFolder, draws: Draws, diagnosis: Diagnosis) -> Path:
     data = folder.data()
     columns = folder.config["data"]
     story = Story(
-        phases=read_phases(folder, settings.replicas),
+        phases=read_phases(folder, settings),
         draws=draws,
         diagnosis=diagnosis,
         names=columns["targets"],
@@ -36,6 +36,7 @@ def write_report(folder: RunFolder, draws: Draws, diagnosis: Diagnosis) -> Path:
         targets=data["targets"],
         shape=tuple(columns.get("shape", ())),
         outliers=data.get("outliers"),
+        minibatches=settings.batch > 0,
     )
     path, figures = folder.path / "report.html", folder.path / "figures"
     with _refusing(path):

@@ -3,6 +3,7 @@
 from heatbath.systems.landscapes import DoubleWell, Funnel, GaussianMixture, HarmonicTrap
 from heatbath.systems.networks import ClassificationNetwork, GammaPrior, Network, RegressionNetwork
 from heatbath.systems.posterior import Posterior, from_equinox, from_flax
+from heatbath.systems.whitened import Whitened, Whitening
 
 __all__ = [
     "ClassificationNetwork",
@@ -14,6 +15,8 @@ __all__ = [
     "Network",
     "Posterior",
     "RegressionNetwork",
+    "Whitened",
+    "Whitening",
     "from_equinox",
     "from_flax",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import gammaln, logsumexp
 
-from heatbath.core import Conditional, Control, numeric
+from heatbath.core import Conditional, Control, Items, Loaded, Window, numeric
 from heatbath.core.numeric import float_dtype, ravel, size, unravel, widen
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
@@ -36,6 +36,32 @@ class GammaPrior(eqx.Module):
         return self.shape + count / 2, self.rate + squares / 2
 
 
+class Columns(eqx.Module):
+    """The data, items last, which is what vectorises: ``inputs`` (features, n), ``targets`` (outputs, n).
+    ``repeated``: items at the end that are there twice (`Network.reordered`)."""
+
+    inputs: Array
+    targets: Array
+    repeated: int = eqx.field(static=True, default=0)
+
+    @property
+    def count(self) -> int:
+        return self.inputs.shape[1] - self.repeated
+
+    def take(self, items: Items | None) -> tuple[Array, Array]:
+        """Inputs and targets of the ``items``, all if None."""
+        if isinstance(items, Loaded):
+            inputs, targets = items.data
+            return inputs.T, targets.T
+        both = self.inputs, self.targets
+        if isinstance(items, Window):
+            start, size = items.start, items.size
+            inputs, targets = (jax.lax.dynamic_slice_in_dim(x, start, size, axis=1) for x in both)
+        else:
+            inputs, targets = (x[:, : self.count] if items is None else x[:, items] for x in both)
+        return inputs, targets
+
+
 class Network(Conditional):
     """A multilayer perceptron, its hyperparameters sampled with the weights: what all likelihoods share.
 
@@ -50,8 +76,7 @@ class Network(Conditional):
     0 is the prior, 1 (the default) Bayes.
     """
 
-    inputs: Array  # (features, n): items last, which is what vectorises
-    targets: Array  # (outputs, n)
+    data: Columns
     weight_prior: GammaPrior
     hidden: tuple[int, ...] = eqx.field(static=True)
     activation: str = eqx.field(static=True)
@@ -60,7 +85,7 @@ class Network(Conditional):
         """Of each vector of log precisions: prior, and how many there are."""
         return {"log_precision": (self.weight_prior, self.groups)}
 
-    def log_likelihood(self, position: Any, items: Array | None = None) -> Array:
+    def log_likelihood(self, position: Any, items: Items | None = None) -> Array:
         """ln p(targets | inputs, position), summed over the items in the widest float (over ``items`` only,
         scaled to all)."""
         raise NotImplementedError
@@ -76,8 +101,27 @@ class Network(Conditional):
         raise NotImplementedError
 
     @property
+    def inputs(self) -> Array:
+        """Of all items, (features, n)."""
+        return self.data.take(None)[0]
+
+    @property
+    def targets(self) -> Array:
+        """Of all items, (outputs, n)."""
+        return self.data.take(None)[1]
+
+    @property
     def n_items(self) -> int:
-        return self.inputs.shape[1]
+        return self.data.count
+
+    def reordered(self, order: Array) -> "Network":
+        inputs, targets = self.data.take(order)
+        return eqx.tree_at(lambda s: s.data, self, Columns(inputs, targets, order.size - self.n_items))
+
+    @property
+    def dtype(self) -> Any:
+        """Of positions and data."""
+        return self.data.inputs.dtype
 
     @property
     def precision(self) -> str:
@@ -86,22 +130,27 @@ class Network(Conditional):
     @property
     def widths(self) -> tuple[int, ...]:
         """Units of every layer, inputs and outputs included."""
-        return (self.inputs.shape[0], *self.hidden, self.targets.shape[0])
+        return (self.data.inputs.shape[0], *self.hidden, self.data.targets.shape[0])
 
     @property
     def groups(self) -> int:
         """Number of groups of weights: in the order of the leaves, biases before weights."""
-        return 2 * len(self.hidden) + 1 + self.inputs.shape[0]
+        return 2 * len(self.hidden) + 1 + self.data.inputs.shape[0]
 
     def outputs(self, weights: Any, inputs: Array) -> Array:
         """The network's outputs (outputs, n) at ``inputs`` (features, n)."""
-        act = ACTIVATIONS[self.activation]
-        signal = inputs
-        for i, layer in enumerate(weights):
-            signal = _affine(layer, signal if i == 0 else act(signal))
-        return signal
+        return self.signals(weights, inputs)[-1]
 
-    def energy(self, position: Any, couplings: Mapping[str, Any], items: Array | None = None) -> Array:
+    def signals(self, weights: Any, inputs: Array) -> list[Array]:
+        """What goes into each layer, (fan_in, n), and the outputs."""
+        act = ACTIVATIONS[self.activation]
+        found = [inputs]
+        for i, layer in enumerate(weights, start=1):
+            outputs = _affine(layer, found[-1])
+            found.append(act(outputs) if i < len(weights) else outputs)
+        return found
+
+    def energy(self, position: Any, couplings: Mapping[str, Any], items: Items | None = None) -> Array:
         log_precision = widen(position["log_precision"])
         squares, counts, scales = self._groups(position["weights"])
         log_prior = sum(
@@ -111,11 +160,10 @@ class Network(Conditional):
         log_prior -= jnp.sum(jnp.exp(log_precision) * squares) / 2
         return -(log_prior + couplings.get("likelihood", 1.0) * self.log_likelihood(position, items))
 
-    def chosen(self, items: Array | None) -> tuple[Array, Array, float]:
+    def chosen(self, items: Items | None) -> tuple[Array, Array, float]:
         """Inputs and targets of the ``items`` (all if None), and what scales their sum to all."""
-        if items is None:
-            return self.inputs, self.targets, 1.0
-        return self.inputs[:, items], self.targets[:, items], self.n_items / items.size
+        inputs, targets = self.data.take(items)
+        return inputs, targets, self.n_items / inputs.shape[1]
 
     def _counts(self) -> np.ndarray:
         """Number of weights in each group."""
@@ -140,12 +188,12 @@ class Network(Conditional):
         """Small random weights, precisions of 1."""
         sizes = zip(self.widths[:-1], self.widths[1:], strict=True)
         shapes = tuple({"b": jnp.zeros((m,)), "w": jnp.zeros((n, m))} for n, m in sizes)
-        normals = unravel(jax.random.normal(key, (size(shapes),), self.inputs.dtype), shapes)
+        normals = unravel(jax.random.normal(key, (size(shapes),), self.dtype), shapes)
         weights = tuple(
             jax.tree.map(lambda x, n=n: 0.5 * n**-0.5 * x, layer)
             for n, layer in zip(self.widths, normals, strict=False)
         )
-        ones = {name: jnp.zeros(count, self.inputs.dtype) for name, (_, count) in self.priors().items()}
+        ones = {name: jnp.zeros(count, self.dtype) for name, (_, count) in self.priors().items()}
         return {"weights": weights, **ones}
 
     def parts(self, position: Any) -> tuple[Any, Any]:
@@ -161,9 +209,15 @@ class Network(Conditional):
         shape, rate = (
             jnp.concatenate(both) / control.temperature for both in zip(*found.values(), strict=True)
         )
-        drawn = (jax.random.loggamma(key, shape) - jnp.log(rate)).astype(self.inputs.dtype)
+        drawn = (jax.random.loggamma(key, shape) - jnp.log(rate)).astype(self.dtype)
         ends = np.cumsum([shape.size for shape, _ in found.values()])
         return dict(zip(found, jnp.split(drawn, ends[:-1]), strict=True))
+
+    def prior_precisions(self, position: Any) -> Array:
+        """Of every weight, (d,)."""
+        return jnp.repeat(
+            jnp.exp(position["log_precision"]) * self._groups(position["weights"])[2], self._counts()
+        )
 
     def curvature(self, position: Any, couplings: Mapping[str, Any]) -> Array:
         """Gauss-Newton precision of the weights, shape (d, d): the Fisher information at no more than 256
@@ -176,7 +230,7 @@ class Network(Conditional):
         def outputs(v, x):
             return self.unit_information(position, self.outputs(unravel(v, weights), x[:, None])[:, 0])
 
-        prior = jnp.repeat(jnp.exp(position["log_precision"]) * self._groups(weights)[2], self._counts())
+        prior = self.prior_precisions(position)
         scale = couplings.get("likelihood", 1.0) * self.n_items / inputs.shape[1]
         numbers = inputs.shape[1] * self.widths[-1] * vector.size
         if vector.size > MOST_DENSE and numbers > LARGEST_JACOBIAN:  # one item after the other
@@ -212,20 +266,21 @@ class RegressionNetwork(Network):
         dtype: str = "float32",
     ):
         """``weight_prior``, ``noise_prior``: shape and rate of the precisions' gamma priors."""
-        self.inputs = jnp.asarray(np.asarray(inputs).T, dtype)
-        self.targets = jnp.asarray(np.asarray(targets).T, dtype)
+        self.data = Columns(
+            jnp.asarray(np.asarray(inputs).T, dtype), jnp.asarray(np.asarray(targets).T, dtype)
+        )
         self.hidden, self.activation = tuple(hidden), activation
         self.weight_prior, self.noise_prior = GammaPrior(*weight_prior), GammaPrior(*noise_prior)
 
     def priors(self) -> dict[str, tuple[GammaPrior, int]]:
-        return {**super().priors(), "log_noise": (self.noise_prior, self.targets.shape[0])}
+        return {**super().priors(), "log_noise": (self.noise_prior, self.data.targets.shape[0])}
 
-    def log_likelihood(self, position: Any, items: Array | None = None) -> Array:
+    def log_likelihood(self, position: Any, items: Items | None = None) -> Array:
         log_noise = widen(position["log_noise"])
         errors = self.squared_errors(position["weights"], items)
         return jnp.sum(self.n_items * (log_noise - LOG_2PI) - jnp.exp(log_noise) * errors) / 2
 
-    def squared_errors(self, weights: Any, items: Array | None = None) -> Array:
+    def squared_errors(self, weights: Any, items: Items | None = None) -> Array:
         """Sum over the items of each target's squared error, shape (outputs,), summed in the widest float
         (over ``items`` only, scaled to all)."""
         inputs, targets, scale = self.chosen(items)
@@ -261,16 +316,16 @@ class ClassificationNetwork(Network):
     ):
         """``weight_prior``: shape and rate of the precisions' gamma prior, but for the output biases. Their
         common level does not matter, so a wide prior would let it, and their precision, wander for ever."""
-        self.inputs = jnp.asarray(np.asarray(inputs).T, dtype)
         # one row of zeros and ones for each class: looking labels up does not vectorise
-        self.targets = jnp.asarray(np.asarray(labels) == np.arange(classes)[:, None], dtype)
+        targets = jnp.asarray(np.asarray(labels) == np.arange(classes)[:, None], dtype)
+        self.data = Columns(jnp.asarray(np.asarray(inputs).T, dtype), targets)
         self.hidden, self.activation = tuple(hidden), activation
         shape, rate = (np.full(self.groups, value) for value in weight_prior)
         output_biases = self.groups - 2 if self.hidden else 0
         shape[output_biases], rate[output_biases] = OUTPUT_BIAS_PRIOR
         self.weight_prior = GammaPrior(shape, rate)
 
-    def log_likelihood(self, position: Any, items: Array | None = None) -> Array:
+    def log_likelihood(self, position: Any, items: Items | None = None) -> Array:
         inputs, targets, scale = self.chosen(items)
         outputs = self.outputs(position["weights"], inputs)
         each = jnp.sum(targets * outputs, axis=0) - logsumexp(outputs, axis=0)
