@@ -40,7 +40,9 @@ def command(as_json: bool, quiet: bool) -> int:
     lines += [
         f"{'ok' if not complaint else 'WRONG':10s} {name} {complaint}" for name, complaint in checks.items()
     ]
-    result = {"versions": versions, "devices": devices, "checks": checks, "verdict": verdict}
+    result: dict = {"versions": versions, "devices": devices, "checks": checks, "verdict": verdict}
+    if wrong:
+        result["exit"] = CHECK_FAILED
     answer(result, [*lines, verdict], as_json=as_json, quiet=quiet)
     return CHECK_FAILED if wrong else 0
 
