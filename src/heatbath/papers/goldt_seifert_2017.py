@@ -5,7 +5,6 @@ They learn a label at the price of heat: information <= change of entropy + heat
 simulated, the heat is that of the ledger, and the paper's integrals stand beside it.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
@@ -80,12 +79,13 @@ def perceptron(job: Job, load: float, field: float, part: int) -> Learned:
     return Learned(expit(stability).mean(axis=1), entropy_change, np.zeros(replicas), load)
 
 
+def rising(step, replica, parameters):
+    share = jnp.clip(step / parameters["moves"], 0.0, 1.0)
+    return Control(1.0, {"stiffness": 1.0, "centre": share * parameters["centres"][replica]})
+
+
 def ramp(job: Job, centres: np.ndarray, moves: int, part: int) -> Run:
     """The trap's centre rises from 0 to ``centres`` (replicas, d) in ``moves`` steps, then all relaxes."""
-
-    def control(step, replica, parameters):
-        share = jnp.clip(step / parameters["moves"], 0.0, 1.0)
-        return Control(1.0, {"stiffness": 1.0, "centre": share * parameters["centres"][replica]})
 
     replicas, dimension = centres.shape
     start = np.random.default_rng(job.key(part + 1_000)).normal(size=(replicas, dimension))
@@ -93,12 +93,12 @@ def ramp(job: Job, centres: np.ndarray, moves: int, part: int) -> Run:
     return simulate(
         HarmonicTrap(dimension),
         OverdampedLangevin(STEP),
-        FromFunction(control, {"centres": centres, "moves": float(moves)}),
+        FromFunction(rising, {"centres": centres, "moves": float(moves)}),
         key=job.key(part + 2_000),
         replicas=replicas,
         steps=moves + round(RELAXED / STEP),
         observers={},
-        positions=jax.numpy.asarray(start),
+        positions=jnp.asarray(start),
         progress=job.progress(f"weights that learn (part {part})"),
     )
 

@@ -21,7 +21,7 @@ from heatbath.dynamics import SGD, WithReplacement
 from heatbath.estimate import Estimate
 from heatbath.papers.claims import Claim, exactly
 from heatbath.papers.reproduction import Job, Reproduction
-from heatbath.plotting.style import BLUE, GREEN, GREY, ORANGE, WIDTH, styled
+from heatbath.plotting.style import BLUE, GREEN, GREY, ORANGE, WIDTH, legend_above, styled
 from heatbath.systems import Posterior
 from heatbath.thermometry import fluctuation_dissipation_relation
 from heatbath.thermometry.series import ratio
@@ -271,5 +271,5 @@ def courses(adaptive: Course, constant: Course) -> Figure:
         right.step(course.steps, course.rates, where="pre", color=color)
     left.set(title="Training loss", xlabel="steps", ylabel="mean over the replicas, and their spread")
     right.set(title="Learning rate", xlabel="steps", yscale="log")
-    left.legend(loc="upper right")
+    legend_above(left)
     return figure
