@@ -210,13 +210,24 @@ def _start(task: loop.Task, positions: Any) -> loop.Carry:
     if not bool(jnp.all(controls.temperature > 0)):
         raise Refused(f"temperature {float(jnp.min(controls.temperature))} is not positive")
     positions = loop.initial_positions(task) if positions is None else positions
-    leading = {x.shape[:1] for x in jax.tree.leaves(positions)}
+    leaves = jax.tree.leaves(positions)
+    if not sum(x.size for x in leaves):
+        raise Refused("the model has no parameters to move")
+    whole = [x.dtype for x in leaves if not jnp.issubdtype(x.dtype, jnp.floating)]
+    if whole:
+        raise Refused(
+            f"the parameters hold {whole[0]}: give floating-point numbers, keep others out of the position"
+        )
+    leading = {x.shape[:1] for x in leaves}
     if leading != {(task.replicas,)}:
         raise Refused(f"positions need a leading replica axis of {task.replicas}; got {sorted(leading)}")
     try:
         carry = loop.start(task, positions)
     except TypeError as error:
         raise Refused(f"the energy cannot be used: {str(error).splitlines()[0][:200]}") from error
+    if carry.start_energy.shape != (task.replicas,):
+        shape = carry.start_energy.shape[1:]
+        raise Refused(f"the energy is an array of shape {shape}: return a scalar, the sum over the data")
     finite = np.asarray(jax.vmap(all_finite)(carry.states))
     if not finite.all():
         raise Refused(

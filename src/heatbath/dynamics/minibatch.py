@@ -13,7 +13,6 @@ from heatbath.core.numeric import dtype_of, ravel, size, traced, unravel
 from heatbath.core.system import Position
 from heatbath.dynamics.batches import Batches
 from heatbath.dynamics.counter import normals
-from heatbath.errors import Refused
 
 
 class Walker(eqx.Module):
@@ -94,8 +93,6 @@ class StochasticGradient(MinibatchDynamics[Walker]):
     batches: Batches | None = None
 
     def init(self, system: System, position: Position, control: Control, draw: Draw) -> Walker:
-        if size(position) == 0:
-            raise Refused("the model has no parameters to move")
         if self.batches is not None:
             self.batches.check(system)
         potential = energy_at(system, position, control.couplings)
