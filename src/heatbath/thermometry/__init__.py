@@ -34,6 +34,7 @@ from heatbath.thermometry.heat_and_work import (
 )
 from heatbath.thermometry.optimal_sgd import optimal_momentum, optimal_preconditioner, optimal_step
 from heatbath.thermometry.series import per_group
+from heatbath.thermometry.shadow_work import ShadowWork, shadow_work
 from heatbath.thermometry.temperature import (
     Equipartition,
     KineticTemperature,
@@ -72,6 +73,7 @@ __all__ = [
     "LearningEfficiency",
     "NoiseScale",
     "Schedule",
+    "ShadowWork",
     "SpectralDensity",
     "alignment",
     "area_rates",
@@ -102,6 +104,7 @@ __all__ = [
     "per_group",
     "quadratic_fluctuation_dissipation",
     "sample_learning_coefficient",
+    "shadow_work",
     "spectral_density",
     "stable_tail_index",
     "top_eigenvalues",
