@@ -1,5 +1,7 @@
 """The command line called in this process, a tiny table, and a run folder that was made without sampling."""
 
+import json
+import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,14 @@ def refused(heatbath):
         return answer.err
 
     return call
+
+
+def documented(root: Path, command: str) -> dict:
+    """The example of ``command``'s answer in docs/command_line.md."""
+    text = (root / "docs" / "command_line.md").read_text(encoding="utf-8")
+    found = re.search(re.escape(command) + r"`[^`]*```json\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
 
 
 def write_table(path: Path, targets: int = 1, rows: int = 40) -> Path:

@@ -15,7 +15,7 @@ from heatbath.data import read_images, read_table
 from heatbath.learning.problem import classification_problem
 from heatbath.store import RunFolder
 
-from .conftest import synthetic
+from .conftest import documented, synthetic
 from .test_main_job import tree
 
 LEARN = ("--target", "kind", "--hidden", "4", "--replicas", "2", "--steps", "40")
@@ -61,14 +61,6 @@ def made_of_images(tiny) -> Path:
     np.savez(tiny / "odd.npz", x=arrays["x"][:9] // 2)
     table = read_images(tiny / "images.npz", labels=["y"])
     return synthetic(tiny / "made", classification_problem(table, ["y"], "images"))
-
-
-def documented(root: Path, command: str) -> dict:
-    """The example of ``command``'s answer in docs/command_line.md."""
-    text = (root / "docs" / "command_line.md").read_text(encoding="utf-8")
-    found = re.search(re.escape(command) + r"`[^`]*```json\n(.*?)```", text, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
 
 
 def test_learn_answers_as_documented(learned, tmp_path, heatbath, root):

@@ -20,7 +20,7 @@ from heatbath.errors import Interrupted, Refused
 from heatbath.learning.draws import read_draws
 from heatbath.store import RunFolder, sha256_of
 
-from .conftest import synthetic_run, write_table
+from .conftest import documented, synthetic_run, write_table
 
 LEARN = ("--target", "y", "--hidden", "4", "--replicas", "2", "--steps", "40")
 
@@ -40,7 +40,7 @@ def tree(path: Path) -> dict[str, str]:
     return {str(file.relative_to(path)): sha256_of(file) for file in files}
 
 
-def test_resume_of_a_finished_run_tells_the_same(sampled, tmp_path, heatbath):
+def test_resume_of_a_finished_run_tells_the_same(sampled, tmp_path, heatbath, root):
     run = Path(shutil.copytree(sampled / "run", tmp_path / "run"))
     answer = heatbath("resume", run, "--json", "--quiet")
     assert (answer.code, answer.err) == (0, "")
@@ -50,7 +50,7 @@ def test_resume_of_a_finished_run_tells_the_same(sampled, tmp_path, heatbath):
         "run task replicas steps gradient_evaluations seconds compile_seconds acceptance divergences "
         "rhat_max rhat_share ess_min ess_median verdict replicas_alive"
     )
-    assert set(found) == set(keys.split())
+    assert set(found) == set(keys.split()) == set(documented(root, "heatbath learn robot-arm --json"))
     assert (found["run"], found["task"]) == (str(run), "regression")
     assert (found["replicas"], found["replicas_alive"], found["steps"]) == (2, 2, 40)
     assert found["gradient_evaluations"] > 300
@@ -161,9 +161,10 @@ def test_predict_scores_one_target(made, heatbath):
     )
 
 
-def test_predict_scores_several_targets(tiny, heatbath):
+def test_predict_scores_several_targets(tiny, heatbath, root):
     synthetic_run(tiny / "made", write_table(tiny / "two.csv", 2), ["y", "z"])
     found = json.loads(heatbath("predict", "made", "two.csv", "--json").out)
+    assert set(found) == set(documented(root, "heatbath predict RUN NEW.csv --json"))
     assert set(found["rmse"]) == {"y", "z"}
     assert found["squared_error"] == pytest.approx(sum(x**2 for x in found["rmse"].values()))
 
