@@ -1,5 +1,4 @@
-"""Shadow work of a stationary run: how much a step makes, and whether its exponential can still be
-averaged."""
+"""Shadow work of a stationary run: what a step makes, and whether it can still be averaged."""
 
 from dataclasses import dataclass
 
