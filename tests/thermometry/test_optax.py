@@ -107,14 +107,15 @@ def test_replicas_under_vmap():
 
 def test_blocks_are_those_of_the_core():
     optimizer = thermometer(optax.sgd(1.0), learning_rate=1.0, every=1)
-    state = optimizer.init(jnp.zeros(1))
-    core = Series.empty(1)
+    theta, core = jnp.ones(1), Series.empty(1)
+    state = optimizer.init(theta)
     update = jax.jit(optimizer.update)
     for i in range(3 * MOST_BLOCKS + 5):
-        step = jnp.array([0.5 + i % 3])
-        _, state = update(step, state, jnp.ones(1))
+        step = jnp.array([0.5 - i % 2])
+        updates, state = update(step, state, theta)
         row = np.zeros((1, len(QUANTITIES)))
-        row[0, :4] = 1, 1, step[0], step[0] ** 2 / 2
+        row[0, :4] = 1, 1, theta[0] * step[0], step[0] ** 2 / 2
+        theta = theta + updates
         core.add(row)
     (found,) = statistics(state).series
     assert (found.length, found.filled) == (core.length, core.filled)

@@ -30,8 +30,9 @@ COLUMNS = 128
 @dataclass(frozen=True)
 class ThermometerState:
     """``inner``: the optimizer's own state. The rest is a `Series` in two arrays of fixed shape (each array
-    costs time at every call): ``sums`` (blocks + 1, layers, quantities), the open block last; ``counts``:
-    steps, full blocks, observations in the open one, length of a block. Read it with `read`."""
+    costs time at every call): ``sums`` (blocks + 2, layers, quantities), after the blocks the open one and
+    |theta|^2 after the last observed step; ``counts``: steps, full blocks, observations in the open one,
+    length of a block. Read it with `read`."""
 
     inner: Any
     sums: Array
@@ -45,16 +46,17 @@ class ThermometerState:
         return self.counts[0]
 
 
-def _added(state: ThermometerState, row: Array) -> tuple[Array, Array]:
+def _added(state: ThermometerState, row: Array, squared: Array) -> tuple[Array, Array]:
     """``sums`` and ``counts`` after one more observation, as `Series.add` does it."""
     steps, full, filled, length = state.counts
-    blocks, still_open, filled = state.sums[:-1], state.sums[-1] + row, filled + 1
+    blocks, still_open, filled = state.sums[:-2], state.sums[-2] + row, filled + 1
     closed = filled == length
     blocks = blocks.at[full].set(jnp.where(closed, still_open, blocks[full]))
     full = full + closed
     crowded = full == MOST_BLOCKS
     halved = jnp.concatenate([blocks[::2] + blocks[1::2], jnp.zeros_like(blocks[::2])])
-    sums = [jnp.where(crowded, halved, blocks), jnp.where(closed, 0.0, still_open)[None]]
+    last = jnp.broadcast_to(squared[:, None], row.shape)
+    sums = [jnp.where(crowded, halved, blocks), jnp.where(closed, 0.0, still_open)[None], last[None]]
     counts = [steps, full // (1 + crowded), jnp.where(closed, 0, filled), length * (1 + crowded)]
     return jnp.concatenate(sums), jnp.stack(counts)
 
@@ -100,7 +102,7 @@ def thermometer(
         Statistics(layers, tuple(sizes.values()))  # refuses a model without parameters
         state = ThermometerState(
             inner.init(params),
-            jnp.zeros((MOST_BLOCKS + 1, len(layers), len(QUANTITIES)), float),
+            jnp.zeros((MOST_BLOCKS + 2, len(layers), len(QUANTITIES)), float).at[-1].set(jnp.nan),
             jnp.array([0, 0, 0, 1]),
             layers,
             tuple(sizes.values()),
@@ -126,7 +128,6 @@ def thermometer(
         if (micro_gradients is None) != (micro_batch_size is None):
             raise Refused("give micro_gradients and micro_batch_size together, or neither")
         gradients = updates
-        updates, inner_state = inner.update(gradients, state.inner, params, **extra)
         layer_of = [state.layers.index(label(name)) for name in _names(params)[0]]
 
         def by_layer(values: list[Array]) -> Array:
@@ -137,40 +138,45 @@ def thermometer(
 
         def observed() -> tuple[Array, Array]:
             position = _floating(params, params)
-            change = [-leaf for leaf in _floating(updates, params)]
+            again = inner.update(gradients, state.inner, params, **extra)[0]  # cheaper than to keep updates
+            change = [-leaf for leaf in _floating(again, params)]
             nothing = jnp.full(len(state.layers), jnp.nan)
 
             def pull() -> list[Array]:
                 gradient = _floating(gradients, params)
-                pairs = (position, gradient), (gradient, gradient), (position, position)
-                return [by_layer(_dots(*pair)) for pair in pairs]
+                return [by_layer(_dots(a, gradient)) for a in (position, gradient)]
 
             stride = -(-GRADIENTS_EVERY // every)
             read_now = (state.steps + 1) // every % stride == 0
-            pulled = jax.lax.cond(
+            pull_along, pull_squared = jax.lax.cond(
                 read_now, pull, lambda: [nothing.astype(x.dtype) for x in jax.eval_shape(pull)]
             )
             signal, noise = nothing, nothing
             if micro_gradients is not None and micro_batch_size is not None:
                 signal, noise = map(by_layer, _split(_floating(micro_gradients, params), micro_batch_size))
-            along, gradient_squared, position_squared = pulled
+            pairs = (position, change), (change, change), (position, position)
+            along, squared, position_squared = [by_layer(_dots(*pair)) for pair in pairs]
+            after = (position_squared - 2 * along + squared).astype(float)
             row = observation(
-                by_layer(_dots(position, change)),
-                by_layer(_dots(change, change)),
                 along,
-                gradient_squared,
+                squared,
+                pull_along,
+                pull_squared,
                 position_squared,
                 signal,
                 noise,
                 rate(state),
                 weight_decay,
+                (state.sums[-1, :, 0] - after) / every,
                 xp=jnp,
             )
-            return _added(state, row.astype(float))
+            return _added(state, row.astype(float), after)
 
         due = (state.steps + 1) % every == 0
         sums, counts = jax.lax.cond(due, observed, lambda: (state.sums, state.counts))
-        return updates, replace(state, inner=inner_state, sums=sums, counts=counts.at[0].add(1))
+        memory = _after(counts[0], state.inner)
+        updates, memory = inner.update(gradients, memory, params, **extra)
+        return updates, replace(state, inner=memory, sums=sums, counts=counts.at[0].add(1))
 
     return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
 
@@ -189,7 +195,7 @@ def statistics(state: Any) -> Statistics:
     shape = np.shape(mine.sums)[-3:]
     every_sums, every_counts = np.reshape(mine.sums, (-1, *shape)), np.reshape(mine.counts, (-1, 4))
     for sums, (_, full, filled, length) in zip(every_sums.astype(float), every_counts, strict=True):
-        series = Series(sums[:full], sums[-1], int(length), int(filled))
+        series = Series(sums[:full], sums[-2], int(length), int(filled))
         total = total.merge(Statistics(mine.layers, mine.sizes, total.skipped, [series]))
     return total
 
@@ -198,6 +204,16 @@ def read(state: Any) -> Summary:
     """Temperatures, fluctuation-dissipation ratio, noise scale and verdict of each layer, from the state of
     an optimizer with a `thermometer`; prints as a table."""
     return statistics(state).summary()
+
+
+def _after(count: Array, tree: Any) -> Any:
+    """``tree`` itself, which XLA cannot know before it has ``count``, a number that is never negative: what
+    is read before may be overwritten in place, and a compiled loop need not copy it at every step."""
+
+    def leaf(x: Any) -> Any:
+        return jnp.where(count >= 0, x, jnp.zeros_like(x)) if isinstance(x, jax.Array) and _is_float(x) else x
+
+    return jax.tree.map(leaf, tree)
 
 
 def relation(params: optax.Params, updates: optax.Updates, learning_rate: Any) -> tuple[Array, Array]:
