@@ -38,7 +38,7 @@ from heatbath.systems import HarmonicTrap
 from heatbath.theory.thermostats import thermostat_temperatures
 from heatbath.thermometry import series
 
-FRICTION, STEP, BATCH = 20.0, 0.02, 200
+FRICTION, STEP, BATCH = 20.0, 0.02, 200  # for 6,000 images
 TEMPERATURES = (0.01, 0.03, 0.1, 0.3, 1.0)
 LADDER = (0.015, 0.03, 0.06, 0.09, 0.12)  # step sizes at temperature 1
 COPIES = 4  # of each
@@ -62,7 +62,7 @@ def reproduce(job: Job) -> Reproduction:
     data = digits()
     cold = ensembles(job, data)
     ladder = step_ladder(job, data, cold.chains)
-    claims = [*table(job), *diagnostics(ladder), *cold_posteriors(job, cold)]
+    claims = [*table(job), *diagnostics(job, data, ladder), *cold_posteriors(job, cold)]
     figures = {"figure-1": cold_curve(cold), "figure-2": step_curve(ladder)}
     return Reproduction(claims, figures, data.source)
 
@@ -118,12 +118,15 @@ class Ensembles:
 
 
 def run_network(job: Job, data: Digits, part: int, step_sizes: Any, temperatures: Any, start: Any) -> Run:
-    """SGHMC with a step size and a temperature for each replica."""
-    steps, looks = job.either((18_000, 60), (600, 12))
-    ladder = PerReplica.of([SGHMC(h, Windows(BATCH), friction=FRICTION) for h in np.repeat(LADDER, COPIES)])
+    """SGHMC with a step size, in `time_unit`, and a temperature for each replica."""
+    steps, looks = job.either((18_000, 60), (600, 24))
+    unit = time_unit(data)
+    ladder = PerReplica.of(
+        [SGHMC(unit * h, Windows(BATCH), friction=FRICTION / unit) for h in np.repeat(LADDER, COPIES)]
+    )
     return simulate(
         data.system,
-        eqx.tree_at(lambda d: d.stacked.step_size.value, ladder, numeric(step_sizes)),
+        eqx.tree_at(lambda d: d.stacked.step_size.value, ladder, numeric(unit * step_sizes)),
         PerTemperature(temperatures),
         key=job.key(part),
         replicas=len(temperatures),
@@ -134,6 +137,11 @@ def run_network(job: Job, data: Digits, part: int, step_sizes: Any, temperatures
         ledger="off",
         progress=job.progress("network of digits by SGHMC"),
     )
+
+
+def time_unit(data: Digits) -> float:
+    """1 for 6,000 images: the curvature of U grows with their number, and steps shrink with its root."""
+    return float(np.sqrt(6_000 / data.system.n_items))
 
 
 def temperatures_of(seen: Snapshot, system: Any) -> jax.Array:
@@ -190,11 +198,11 @@ def inside(chains: Chains, step: int) -> Estimate:
     return Estimate(share, float(np.sqrt(padded * (1 - padded) / readings.size)), readings.size)
 
 
-def diagnostics(ladder: Chains) -> list[Claim]:
+def diagnostics(job: Job, data: Digits, ladder: Chains) -> list[Claim]:
     """The smallest step keeps both temperatures, a large one is caught."""
-    smallest, large = LADDER[0], LADDER[-2]
+    smallest, large = (time_unit(data) * h for h in (LADDER[0], LADDER[-2]))
     kinetic, configurational = series.mean(ladder.kinetic[0]), series.mean(ladder.configurational[0])
-    name = f"Network of digits, SGHMC with step {smallest:g}: "
+    name = f"Network of digits, SGHMC with step {smallest:.3g}: "
     # What the step and the noise of minibatches do is of order h: one percent of T is forgiven.
     return [
         Claim(f"{name}kinetic temperature over the bath's", 1.0, kinetic, allowed=0.01, source="stated"),
@@ -213,9 +221,9 @@ def diagnostics(ladder: Chains) -> list[Claim]:
             source="stated",
         ),
         Claim(
-            f"A step of {large:g} is caught: share of readings inside their 99 % interval",
+            f"A step of {large:.3g} is caught: share of readings inside their 99 % interval",
             0.5,
-            decided(inside(ladder, len(LADDER) - 2), 0.5),
+            doubted(decided(inside(ladder, len(LADDER) - 2), 0.5), job.either("", UNTRAINED)),
             "at most",
             source="stated",
         ),
@@ -273,7 +281,12 @@ def step_curve(ladder: Chains) -> Figure:
             LADDER, [f.value for f in found], errors, color=color, fmt="o-", markersize=4, label=name
         )
     axes.axhline(1, color=BLACK, linewidth=0.8)
-    axes.set(xscale="log", yscale="log", xlabel="step size", ylabel="temperature over that of the bath")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="step size (for 6,000 images)",
+        ylabel="temperature over that of the bath",
+    )
     plain_log_axis(axes.xaxis, LADDER[0], LADDER[-1])
     plain_log_axis(axes.yaxis, 0.9, 10)
     axes.set_title("temperatures of the network catch a step that is too large")
