@@ -36,7 +36,7 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
 
     folder = RunFolder.open(run)
     heating = heating_of(folder)
-    found = layer_temperatures(folder)
+    found = layer_temperatures(folder, progress=not quiet)
     path = folder.path / "figures" / "thermometer.svg"
     figure = draw({x.name: (x.configurational, x.virial) for x in found.layers}, BATH)
     try:

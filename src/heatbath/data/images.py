@@ -51,7 +51,8 @@ def read_images(
     if inputs.ndim < 2 or not inputs.size or inputs.dtype.kind not in "uifb":
         raise refused(
             path,
-            f"{names[0]} is {inputs.dtype} of shape {inputs.shape}: numbers of shape (n, ...) are needed",
+            f"{names[0]} is {inputs.dtype} of shape {inputs.shape}: numbers of shape (n, ...), n at least 1, "
+            "are needed",
         )
     flat = inputs.reshape(len(inputs), -1).astype(np.float64)
     if flat.shape[1] >= MAX_COLUMNS:

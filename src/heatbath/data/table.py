@@ -148,7 +148,8 @@ def _no_column(path: str, columns: tuple[str, ...], name: str, what: str) -> Ref
         advice = f"did you mean {listed(near, 24)}?"
     else:
         advice = f"the {len(columns)} columns start with {listed(columns[:3], 24)}"
-    return refused(path, f"no {what} column {quoted(name)}; {advice}", line=1)
+    line = None if path.endswith(".npz") else 1
+    return refused(path, f"no {what} column {quoted(name)}; {advice}", line)
 
 
 def check_file(path: str) -> None:

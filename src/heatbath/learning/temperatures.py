@@ -1,6 +1,7 @@
 """The temperature of a sampled network, layer by layer, from the stored samples."""
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from rich.console import Console
+from rich.progress import Progress as Bar
 from scipy.stats import t as student
 
 from heatbath.estimate import Estimate
@@ -22,6 +25,7 @@ from heatbath.store import RunFolder
 from heatbath.thermometry import configurational_temperature, heat_capacity
 
 MOST_SAVES = 2_000  # of each replica
+PART = 50  # saves at a time
 MOST_WORK = 4e10  # saves x rows x weights: about a minute
 FEWEST_REPLICAS = 4  # for an error from their scatter
 BATH = float(POSTERIOR.temperature)
@@ -92,7 +96,7 @@ class LayerTemperatures:
         }
 
 
-def layer_temperatures(folder: RunFolder) -> LayerTemperatures:
+def layer_temperatures(folder: RunFolder, *, progress: bool = False) -> LayerTemperatures:
     """Of the run in ``folder``, at up to 2,000 saves of each replica, evenly spaced; fewer of large networks
     on large data.
 
@@ -106,7 +110,7 @@ def layer_temperatures(folder: RunFolder) -> LayerTemperatures:
     work = draws.shape[0] * posterior.n_items * weights
     draws = draws.thinned(min(MOST_SAVES, max(1, int(MOST_WORK / work))))
     position = _position(draws)
-    energy, gradient, curvature = _derivatives(posterior, position)
+    energy, gradient, curvature = _in_parts(posterior, position, draws.shape[1], progress)
     found = []
     for (name, x), (_, g), (_, h) in zip(*map(_groups, (position, gradient, curvature)), strict=True):
         size = x.shape[2]
@@ -151,12 +155,24 @@ def _position(draws: Draws) -> dict[str, Any]:
     return {"weights": draws.weights, "log_precision": log_precision, "log_noise": log_noise}
 
 
+def _in_parts(posterior: Any, position: Any, saves: int, progress: bool) -> tuple[np.ndarray, Any, Any]:
+    """`_derivatives` of 50 saves at a time, so that there is progress to show."""
+    parts = []
+    shown = progress and sys.stderr.isatty()
+    with Bar(console=Console(stderr=True), disable=not shown, transient=True) as bar:
+        for first in bar.track(range(0, saves, PART), description="temperatures"):
+            part = jax.tree.map(lambda x, i=first: x[:, i : i + PART], position)
+            found = _derivatives(posterior, part, jax.random.key(first))
+            parts.append(jax.tree.map(np.asarray, found))
+    return jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts)
+
+
 @eqx.filter_jit
-def _derivatives(posterior: Any, position: Any) -> tuple[Array, Any, Any]:
+def _derivatives(posterior: Any, position: Any, key: Array) -> tuple[Array, Any, Any]:
     """At every sample the energy, its gradient, and numbers of the position's shapes that sum, on average, to
     the Laplacian of each group: v (H v) with random signs v (Hutchinson)."""
     leaves, structure = jax.tree.flatten(position)
-    keys = jax.random.split(jax.random.key(0), len(leaves))
+    keys = jax.random.split(key, len(leaves))
     signs = [jax.random.rademacher(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
 
     def energy(x):
