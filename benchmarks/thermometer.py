@@ -1,13 +1,14 @@
-"""What a thermometer costs in somebody's loop: PyTorch and JAX, a perceptron of 101,770 weights, batch 128.
+"""What a thermometer costs in somebody's loop: PyTorch and JAX, perceptrons of 1e5 and 2.7e5 weights.
 
     python benchmarks/thermometer.py [--json] [--rounds N]
 
-One process, one core. The loop (SGD with momentum, cross-entropy) runs bare and with a thermometer at the
-default cadence and at every step, 20 steps at a time in random order; ``ours`` and ``peer`` are the medians
-of CPU seconds a step, ``overhead`` in the remark the median of the quotients within a round. ``ratio`` =
-allowed overhead/overhead, so that 1 and more is met. "bit-identical": the number of parameters that differ at
-the end between a bare run and one with a thermometer, which must be 0. PyTorch's loop is eager; JAX's is run
-in both of the usual ways, one compiled step a call and a compiled scan over the steps.
+One process, one core. The loop (SGD with momentum, cross-entropy, batches of 128) runs bare and with a
+thermometer at the default cadence and at every step, 20 steps at a time in random order; ``ours`` and
+``peer`` are the medians of CPU seconds a step, ``overhead`` in the remark the median of the quotients within
+a round. ``ratio`` = allowed overhead/overhead, so that 1 and more is met. "bit-identical": the number of
+parameters that differ at the end between a bare run and one with a thermometer, which must be 0. PyTorch's
+loop is eager; JAX's is run in both of the usual ways, one compiled step a call and a compiled scan over the
+steps.
 """
 # ruff: noqa: E402  (the process is confined to one core before the libraries start)
 
@@ -19,7 +20,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
@@ -31,32 +32,34 @@ import numpy as np
 import optax
 import torch
 
-from heatbath.thermometry.adapters.optax import thermometer
+from heatbath.optax import thermometer
 from heatbath.torch import Thermometer
 
-WIDTHS, BATCH, STEPS = (784, 128, 10), 128, 20
+MODELS = {"101,770 weights": (784, 128, 10), "269,322 weights": (784, 256, 256, 10)}
+BATCH, STEPS = 128, 20
 RATE, MOMENTUM = 0.05, 0.9
 CADENCES = {"default cadence": ({}, 1.05), "every step": ({"every": 1}, 1.15)}
 
+Widths = tuple[int, ...]
 Loop = Callable[[], None]
 Weights = Callable[[], list[np.ndarray]]
 
 
-def data() -> tuple[np.ndarray, np.ndarray]:
+def data(widths: Widths) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(STEPS, BATCH, WIDTHS[0])).astype(np.float32)
-    return inputs, rng.integers(0, WIDTHS[-1], (STEPS, BATCH))
+    inputs = rng.normal(size=(STEPS, BATCH, widths[0])).astype(np.float32)
+    return inputs, rng.integers(0, widths[-1], (STEPS, BATCH))
 
 
-def torch_loop(options: dict | None) -> tuple[Loop, Weights]:
+def torch_loop(widths: Widths, options: dict | None) -> tuple[Loop, Weights]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    first, last = torch.nn.Linear(WIDTHS[0], WIDTHS[1]), torch.nn.Linear(WIDTHS[1], WIDTHS[2])
-    model = torch.nn.Sequential(first, torch.nn.ReLU(), last)
+    parts = [part for a, b in pairwise(widths) for part in (torch.nn.Linear(a, b), torch.nn.ReLU())]
+    model = torch.nn.Sequential(*parts[:-1])
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
     if options is not None:
         Thermometer(model, optimizer, **options)
-    inputs, labels = map(torch.from_numpy, data())
+    inputs, labels = map(torch.from_numpy, data(widths))
 
     def loop() -> None:
         for x, y in zip(inputs, labels, strict=True):
@@ -67,22 +70,23 @@ def torch_loop(options: dict | None) -> tuple[Loop, Weights]:
     return loop, lambda: [p.detach().numpy().copy() for p in model.parameters()]
 
 
-def jax_loop(options: dict | None, scan: bool) -> tuple[Loop, Weights]:
+def jax_loop(widths: Widths, options: dict | None, scan: bool) -> tuple[Loop, Weights]:
     optimizer = optax.sgd(RATE, momentum=MOMENTUM)
     if options is not None:
         optimizer = thermometer(optimizer, learning_rate=RATE, **options)
     rng = np.random.default_rng(1)
     params = [
         {"w": jnp.asarray(rng.normal(size=(a, b)) / a**0.5, jnp.float32), "b": jnp.zeros(b)}
-        for a, b in pairwise(WIDTHS)
+        for a, b in pairwise(widths)
     ]
-    inputs, labels = map(jnp.asarray, data())
+    inputs, labels = map(jnp.asarray, data(widths))
     batches = list(zip(inputs, labels, strict=True))
 
     def loss(params, x, y):
-        first, last = params
-        hidden = jax.nn.relu(x @ first["w"] + first["b"])
-        return optax.softmax_cross_entropy_with_integer_labels(hidden @ last["w"] + last["b"], y).mean()
+        for layer in params[:-1]:
+            x = jax.nn.relu(x @ layer["w"] + layer["b"])
+        logits = x @ params[-1]["w"] + params[-1]["b"]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
     def step(carry, batch):
         params, state = carry
@@ -105,49 +109,31 @@ def jax_loop(options: dict | None, scan: bool) -> tuple[Loop, Weights]:
     return loop, lambda: [np.asarray(leaf) for leaf in jax.tree.leaves(carry[0])]
 
 
-LOOPS: dict[str, Callable[[dict | None], tuple[Loop, Weights]]] = {
+LOOPS: dict[str, Callable[[Widths, dict | None], tuple[Loop, Weights]]] = {
     "torch": torch_loop,
-    "JAX, a call a step": lambda options: jax_loop(options, False),
-    "JAX, scan": lambda options: jax_loop(options, True),
+    "JAX, a call a step": lambda widths, options: jax_loop(widths, options, False),
+    "JAX, scan": lambda widths, options: jax_loop(widths, options, True),
 }
 
 
 def cases(rounds: int) -> list[dict]:
     found = []
-    for framework, make in LOOPS.items():
-        made = [make(None), *(make(options) for options, _ in CADENCES.values())]
+    for (model, widths), (framework, make) in product(MODELS.items(), LOOPS.items()):
+        made = [make(widths, None), *(make(widths, options) for options, _ in CADENCES.values())]
         loops, weights = [loop for loop, _ in made], [read for _, read in made]
         seconds = timed(loops, rounds)
         bare = statistics.median(seconds[0])
         for i, (cadence, (_, allowed)) in enumerate(CADENCES.items(), start=1):
+            name = f"{framework}, {model}, {cadence}"
             overhead = statistics.median(a / b for a, b in zip(seconds[i], seconds[0], strict=True))
-            spent = statistics.median(seconds[i])
+            spent, ratio = statistics.median(seconds[i]), allowed / overhead
             remark = f"overhead {overhead:.3f}, allowed {allowed}"
-            found.append(
-                case(
-                    f"{framework}, {cadence}",
-                    spent,
-                    bare,
-                    "the bare loop",
-                    "CPU s a step",
-                    allowed / overhead,
-                    remark,
-                )
-            )
+            found.append(case(name, spent, bare, "the bare loop", "CPU s a step", ratio, remark))
             pairs = zip(weights[0](), weights[i](), strict=True)
             differ = sum(int((a != b).sum()) for a, b in pairs)
             remark = f"{differ} parameters differ after {STEPS * (rounds + 1)} steps"
-            found.append(
-                case(
-                    f"{framework}, {cadence}, bit-identical",
-                    differ,
-                    0,
-                    "limit",
-                    "parameters",
-                    float(differ == 0),
-                    remark,
-                )
-            )
+            same = float(differ == 0)
+            found.append(case(f"{name}, bit-identical", differ, 0, "limit", "parameters", same, remark))
     return found
 
 
@@ -170,7 +156,7 @@ def case(name: str, ours: float, peer: float, peer_name: str, unit: str, ratio: 
     found = dict(zip(names, (name, ours, peer, peer_name, unit, ratio, 1.0, remark), strict=True))
     met = "yes" if ratio >= 1 else "NO"
     print(
-        f"{name:<50}{ours:>11.4g}{peer:>11.4g}  {ratio:>6.3f}  {met:<4}{remark}", file=sys.stderr, flush=True
+        f"{name:<68}{ours:>11.4g}{peer:>11.4g}  {ratio:>6.3f}  {met:<4}{remark}", file=sys.stderr, flush=True
     )
     return found
 

@@ -86,6 +86,26 @@ def test_it_sees_what_copies_of_the_parameters_see(name, decay):
     assert row.temperature.value == pytest.approx(expected["temperature"], rel=1e-3)
 
 
+def test_the_steps_between_observations_are_counted_in():
+    """theta.u of all steps, from what |theta|^2 has lost since the last observed one."""
+    model, eta = network(), 0.02
+    optimizer = OPTIMIZERS["nesterov"](model.parameters())
+    thermometer = Thermometer(model, optimizer, every=10)
+    squares, left, right = [], [], []
+    for t in range(STEPS):
+        old = model[0].weight.detach().double().clone()
+        train(model, optimizer, [t])
+        new = model[0].weight.detach().double()
+        squares.append(float((new**2).sum()))
+        left.append(float((old * (old - new)).sum()) / eta)
+        right.append(float(((old - new) ** 2).sum()) / (2 * eta))
+    row = thermometer.statistics().summary(discard=0)["0.weight"]
+    observed = np.arange(9, STEPS, 10)
+    expected = np.array(right)[observed] - np.diff(np.array(squares)[observed], prepend=np.nan) / (20 * eta)
+    expected[0] = left[9]
+    assert row.ratio.value == pytest.approx(expected.sum() / np.array(right)[observed].sum(), rel=1e-3)
+
+
 def test_virial_temperature_of_the_steps_at_which_it_is_read():
     model = network()
     optimizer = OPTIMIZERS["sgd"](model.parameters())

@@ -144,18 +144,20 @@ def thermometer(
 
             def pull() -> list[Array]:
                 gradient = _floating(gradients, params)
-                return [by_layer(_dots(a, gradient)) for a in (position, gradient)]
+                pairs = (position, gradient), (gradient, gradient), (position, position)
+                return [by_layer(_dots(*pair)) for pair in pairs]
 
             stride = -(-GRADIENTS_EVERY // every)
             read_now = (state.steps + 1) // every % stride == 0
-            pull_along, pull_squared = jax.lax.cond(
+            pull_along, pull_squared, position_squared = jax.lax.cond(
                 read_now, pull, lambda: [nothing.astype(x.dtype) for x in jax.eval_shape(pull)]
             )
             signal, noise = nothing, nothing
             if micro_gradients is not None and micro_batch_size is not None:
                 signal, noise = map(by_layer, _split(_floating(micro_gradients, params), micro_batch_size))
-            pairs = (position, change), (change, change), (position, position)
-            along, squared, position_squared = [by_layer(_dots(*pair)) for pair in pairs]
+            along, squared = by_layer(_dots(position, change)), by_layer(_dots(change, change))
+            if every > 1:  # at every step ``along`` itself tells what |theta|^2 does
+                position_squared = by_layer(_dots(position, position))
             after = (position_squared - 2 * along + squared).astype(float)
             row = observation(
                 along,
@@ -167,7 +169,7 @@ def thermometer(
                 noise,
                 rate(state),
                 weight_decay,
-                (state.sums[-1, :, 0] - after) / every,
+                (state.sums[-1, :, 0] - after) / every if every > 1 else jnp.nan,
                 xp=jnp,
             )
             return _added(state, row.astype(float), after)

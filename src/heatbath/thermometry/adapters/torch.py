@@ -20,13 +20,15 @@ HALF = (torch.float16, torch.bfloat16)
 
 class _Waiting(NamedTuple):
     """An observation: ``numbers`` on the device, and what is known without asking it. Of each parameter
-    theta.(theta - theta') and |theta - theta'|^2, interleaved, and |theta|^2; then what `_read_gradients`
-    gives, where it was called; then two numbers of the micro-batches, where there were some."""
+    theta.(theta - theta') and |theta - theta'|^2, interleaved; |theta|^2 where it is needed; then what
+    `_read_gradients` gives, where it was called; then two numbers of the micro-batches, where there were
+    some."""
 
     numbers: Tensor
     learning_rate: list[float]
     weight_decay: list[float]
     sign: list[float]
+    has_squares: bool
     has_gradients: bool
     micro_batches: int
     examples: int
@@ -200,7 +202,10 @@ class Thermometer:
     def _observe(self) -> None:
         micro = self._micro
         equal = micro is not None and len(micro.sizes) > 1 and len(set(micro.sizes)) == 1
-        numbers = [*self._rows.after(self._parameters), _squares(self._rows.position)]
+        # At every step theta.change itself tells what |theta|^2 does.
+        with_squares = self.every > 1 or self._gradients is not None
+        numbers = self._rows.after(self._parameters)
+        numbers += [_squares(self._rows.position)] if with_squares else []
         numbers += self._gradients or []
         if micro is not None and equal:
             numbers += [_squares(micro.last), micro.sum_of_squares]
@@ -211,6 +216,7 @@ class Thermometer:
                 [float(s["lr"]) for s in settings],
                 [0.0 if s.get("decoupled_weight_decay") else s.get("weight_decay", 0.0) for s in settings],
                 [-1.0 if s.get("maximize") else 1.0 for s in settings],
+                with_squares,
                 self._gradients is not None,
                 len(micro.sizes) if micro is not None and equal else 0,
                 micro.sizes[0] if micro is not None else 0,
@@ -291,8 +297,9 @@ def _unpack(part: np.ndarray, waiting: _Waiting, row: np.ndarray) -> None:
     """The numbers of one observation into ``row``: theta.change, |change|^2, |theta|^2, theta.g, |g|^2, max
     |g|, signal and noise of each parameter; NaN where they were not observed."""
     n = row.shape[1]
-    row[:2], row[2] = part[: 2 * n].reshape(n, 2).T, part[2 * n : 3 * n]
-    rest = part[3 * n :]
+    row[:2], rest = part[: 2 * n].reshape(n, 2).T, part[2 * n :]
+    if waiting.has_squares:
+        row[2], rest = rest[:n], rest[n:]
     if waiting.has_gradients:
         scale = rest[3 * n]
         row[3:6] = rest[: 3 * n].reshape(3, n) / np.array([scale, scale**2, scale])[:, None]
