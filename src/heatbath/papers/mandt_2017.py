@@ -32,18 +32,17 @@ EVERY = 50
 
 
 def reproduce(job: Job) -> Reproduction:
-    linear, logistic = robot_arm(), adult()
+    linear, binary = robot_arm(), adult()
     optimal = linear.optimal_step
     settings = [(f * optimal, 0.0) for f in FACTORS] + [((1 - MOMENTUM) * optimal, MOMENTUM)]
     steps = job.either(10_000, 2_500)
     *swept, slowed = sample(job, linear, linear.plain, settings, steps, 0)
-    cases = [linear] if job.smoke else [linear, logistic]
-    laws = {case.name: preconditioned(job, case, steps, 10 * i) for i, case in enumerate(cases, 1)}
+    laws = {case.name: preconditioned(job, case, steps, 10 * i) for i, case in enumerate((linear, binary), 1)}
     claims = [*stationary_law(linear, swept), *steps_compared(linear, swept)]
     claims += [momentum(linear, slowed)]
-    for case in cases:
+    for case in (linear, binary):
         claims += preconditioners(case, laws[case.name])
-    figures = {"figure-1": ellipses(linear, laws[linear.name]), "step-size": valley(linear, swept)}
+    figures = {"figure-1": ellipses(binary, laws[binary.name]), "step-size": valley(linear, swept)}
     return Reproduction(claims, figures, "robot-arm and a9a, which come with heatbath")
 
 
