@@ -27,7 +27,7 @@ from heatbath.learning.problem import Problem
 from heatbath.learning.settings import Settings
 from heatbath.systems import RegressionNetwork
 
-SAVES = 2_000  # of each chain, about what heatbath stores in all
+SAVES = 2_000  # of each chain
 
 
 @dataclass(frozen=True)

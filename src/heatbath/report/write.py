@@ -60,4 +60,4 @@ def _refusing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = show(error.filename or path)
-        raise Refused(f"cannot write {where}: {error.strerror}; check its permissions") from error
+        raise Refused(f"cannot write {where}: {error.strerror}; check disk and permissions") from error
