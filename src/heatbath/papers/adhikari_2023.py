@@ -17,6 +17,7 @@ from heatbath.dynamics import SGD, SGLD, SGWORLD, OverdampedLangevin, Reshuffled
 from heatbath.estimate import Estimate
 from heatbath.papers.claims import Claim
 from heatbath.papers.regressions import gaussian, regression
+from heatbath.papers.replicas import less, mean
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.plotting.style import BLACK, BLUE, GREEN, GREY, ORANGE, WIDTH, plain_log_axis, styled
 from heatbath.theory.least_squares import (
@@ -159,10 +160,8 @@ def work(job: Job, problem: Problem, targets: np.ndarray, replacement: str) -> n
 def fluctuation_theorems(works: dict[str, np.ndarray]) -> list[Claim]:
     claims = []
     for name, r in works.items():
-        weights = np.exp(-r)
-        ours = Estimate(float(weights.mean()), float(weights.std(ddof=1) / np.sqrt(len(r))), len(r))
         text = f"Integral fluctuation theorem, minibatches {name} replacement: <exp(-entropy production)>"
-        claims.append(Claim(text, 1.0, ours))
+        claims.append(Claim(text, 1.0, mean(np.exp(-r))))
     text = "Detailed fluctuation theorem: slope of ln P(s)/P(-s) over the entropy production s"
     return [*claims, Claim(text, 1.0, odds_slope(works["with"]))]
 
@@ -192,8 +191,7 @@ def orders(job: Job, problem: Problem, targets: np.ndarray) -> list[Claim]:
         made = {"steps": steps, "every": FEW, "ledger": "off"}
         run = moves(job, few, targets, SGD(RATE_OF_FEW / FEW, batches), start, part + 10, **made)
         late = run.records["position"][:, len(run.records["position"][0]) // 5 :] - few.minimum
-        traces = np.sum(late**2, axis=2).mean(axis=1)
-        ours = Estimate(float(traces.mean()), float(traces.std(ddof=1) / np.sqrt(len(traces))), len(traces))
+        ours = mean(np.sum(late**2, axis=2).mean(axis=1))
         text = f"SGD on {FEW} examples, {name} replacement: stationary variance (trace) at epoch ends"
         claims.append(Claim(text, float(np.trace(moment)), ours))
     return claims
@@ -218,10 +216,7 @@ def temperatures(job: Job, problem: Problem, targets: np.ndarray) -> Temperature
         run = moves(job, problem, targets, PerReplica.of(members), start, part + 10, **made)
         x = run.records["position"][:, steps // (n // BATCH) // 4 :] - problem.minimum
         each = np.einsum("rsi,ij,rsj->rs", x, problem.curvature, x).mean(axis=1) * n / 2
-        found[name] = [
-            Estimate(float(t.mean()), float(t.std(ddof=1) / np.sqrt(replicas)), replicas)
-            for t in np.split(each, len(RATES))
-        ]
+        found[name] = [mean(one) for one in np.split(each, len(RATES))]
     return found
 
 
@@ -240,21 +235,18 @@ def posterior(job: Job, problem: Problem, samplers: Temperatures) -> list[Claim]
         claims.append(Claim(text, temperature(problem, rate, BATCH), one))
     for rate, one, other in zip(RATES, hot, cool, strict=True):
         text = f"SGWORLD at {rate:g} is nearer to the posterior: temperature of SGLD less that of SGWORLD"
-        claims.append(Claim(text, 0.0, difference(one, other), "at least", source="stated"))
+        claims.append(Claim(text, 0.0, less(one, other), "at least", source="stated"))
     text = "SGWORLD's excess temperature falls faster with the learning rate: its exponent less SGLD's"
-    claims.append(Claim(text, 0.0, difference(exponent(cool), exponent(hot)), "at least", source="stated"))
+    claims.append(Claim(text, 0.0, less(exponent(cool), exponent(hot)), "at least", source="stated"))
     text = f"SGWORLD's excess at {RATES[0]:g} is below a fifth of SGLD's: SGLD's less 5 times SGWORLD's"
-    gain = difference(hot[0], cool[0], 5.0)
-    gain = Estimate(gain.value + 4, gain.std_error)  # of the excesses, not the temperatures
+    gain = less(excess(hot[0], 1), excess(cool[0], 5))
     smoke = "a smoke run is too short to see it"
     claims.append(Claim(text, 0.0, job.either(gain, None), "at least", source="stated", reason=smoke))
     return claims
 
 
-def difference(one: Estimate, other: Estimate, times: float = 1.0) -> Estimate:
-    """one - times other, of independent estimates."""
-    error = np.hypot(one.std_error, times * other.std_error)
-    return Estimate(one.value - times * other.value, float(error))
+def excess(temperature: Estimate, times: float) -> Estimate:
+    return Estimate(times * (temperature.value - 1), times * temperature.std_error)
 
 
 def exponent(found: list[Estimate]) -> Estimate:

@@ -14,6 +14,7 @@ from heatbath.core import Control, FromFunction, Run, simulate
 from heatbath.dynamics import OverdampedLangevin
 from heatbath.estimate import Estimate
 from heatbath.papers.claims import Claim, exactly
+from heatbath.papers.replicas import mean
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.plotting.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, legend_above, plain_log_axis, styled
 from heatbath.systems import HarmonicTrap
@@ -101,11 +102,6 @@ def ramp(job: Job, centres: np.ndarray, moves: int, part: int) -> Run:
         positions=jnp.asarray(start),
         progress=job.progress(f"weights that learn (part {part})"),
     )
-
-
-def mean(values: np.ndarray) -> Estimate:
-    """Of independent replicas."""
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), len(values))
 
 
 def discrete_heat(field: float, duration: float) -> float:

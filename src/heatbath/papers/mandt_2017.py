@@ -18,9 +18,9 @@ from scipy.special import expit
 from heatbath.core import Constant, Control, PerReplica, simulate
 from heatbath.data import dataset
 from heatbath.dynamics import SGD, WithReplacement
-from heatbath.estimate import Estimate
 from heatbath.papers.claims import Claim
 from heatbath.papers.regressions import gaussian, logistic, regression
+from heatbath.papers.replicas import jackknife, less, mean
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.plotting.style import BLACK, BLUE, GREY, ORANGE, WIDTH, plain_log_axis, styled
 from heatbath.theory import least_squares, mandt, stationary
@@ -136,13 +136,8 @@ class Law:
     def __init__(self, case: Case, positions: np.ndarray):
         self.positions = positions
         moments = np.einsum("rsi,rsj->rij", positions, positions) / positions.shape[1]
-        traces, count = np.trace(moments, axis1=1, axis2=2), len(moments)
-        self.trace = Estimate(float(traces.mean()), float(traces.std(ddof=1) / np.sqrt(count)), count)
-        whole = case.divergence(moments.mean(axis=0))
-        left_out = np.array([case.divergence((moments.sum(axis=0) - m) / (count - 1)) for m in moments])
-        value = count * whole - (count - 1) * left_out.mean()  # jackknife: the bias is removed
-        error = np.sqrt((count - 1) * left_out.var())
-        self.divergence = Estimate(float(value), float(error), count)
+        self.trace = mean(np.trace(moments, axis1=1, axis2=2))
+        self.divergence = jackknife(lambda each: case.divergence(each.mean(axis=0)), moments)
 
 
 def sample(
@@ -216,7 +211,7 @@ def steps_compared(case: Case, swept: list[Law]) -> list[Claim]:
     claims = []
     for i in (0, 4):
         other = swept[i].divergence
-        gain = Estimate(other.value - best.value, float(np.hypot(other.std_error, best.std_error)))
+        gain = less(other, best)
         text = f"The step 2 B d/(N tr C) is better than {FACTORS[i]:g} times it: KL saved (nats)"
         claims.append(Claim(text, 0.0, gain, "at least", source="stated"))
     return claims

@@ -20,6 +20,7 @@ from heatbath.data import Arrays, dataset
 from heatbath.dynamics import SGD, WithReplacement
 from heatbath.estimate import Estimate
 from heatbath.papers.claims import Claim, exactly
+from heatbath.papers.replicas import less, mean
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.plotting.style import BLUE, GREEN, GREY, ORANGE, WIDTH, legend_above, styled
 from heatbath.systems import Posterior
@@ -211,9 +212,8 @@ def scheduled(job: Job, adaptive: Course, constant: Course) -> list[Claim]:
     """Both start alike and see as many examples; compared over the later half of the segments."""
 
     def gain(ours: np.ndarray, other: np.ndarray) -> Estimate:
-        ours, other = (one[len(one) // 2 :].mean(axis=0) for one in (ours, other))
-        error = np.hypot(ours.std(ddof=1), other.std(ddof=1)) / np.sqrt(REPLICAS)
-        return Estimate(float(other.mean() - ours.mean()), float(error), REPLICAS)
+        late = slice(len(ours) // 2, None)
+        return less(mean(other[late].mean(axis=0)), mean(ours[late].mean(axis=0)))
 
     drops = exactly(np.log10(RATE / adaptive.rates[-1]))
     text = "The relation finds that training is stationary and divides the rate by ten: how often"
@@ -246,10 +246,10 @@ def merging(products: np.ndarray) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.4))
     for axes, i in zip(figure.subplots(1, 2), range(len(LAYERS)), strict=True):
         for (name, values), color in zip(sides.items(), (BLUE, ORANGE), strict=True):
-            mean = values[..., i].mean(axis=0)
-            at = np.unique(np.geomspace(10, len(mean), 200).astype(int))
-            half = np.cumsum(np.concatenate([[0], mean]))  # of the later half of the steps so far
-            averages = [(half[n] - half[n // 2]) / (n - n // 2) for n in at]
+            by_step = values[..., i].mean(axis=0)
+            at = np.unique(np.geomspace(10, len(by_step), 200).astype(int))
+            total = np.cumsum(np.concatenate([[0], by_step]))
+            averages = [(total[n] - total[n // 2]) / (n - n // 2) for n in at]
             axes.plot(at, averages, color=color, label=name, linewidth=1.5)
         axes.axhline(0, color=GREY, linewidth=0.7)
         axes.set(xscale="log", title=LAYERS[i], xlabel="steps")
@@ -264,10 +264,9 @@ def courses(adaptive: Course, constant: Course) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.4))
     left, right = figure.subplots(1, 2)
     for course, color, name in ((constant, GREY, "constant rate"), (adaptive, GREEN, "schedule")):
-        mean = course.losses.mean(axis=1)
-        spread = course.losses.std(axis=1)
-        left.fill_between(course.steps, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)
-        left.plot(course.steps, mean, color=color, label=name)
+        middle, spread = course.losses.mean(axis=1), course.losses.std(axis=1)
+        left.fill_between(course.steps, middle - spread, middle + spread, color=color, alpha=0.2, linewidth=0)
+        left.plot(course.steps, middle, color=color, label=name)
         right.step(course.steps, course.rates, where="pre", color=color)
     left.set(title="Training loss", xlabel="steps", ylabel="mean over the replicas, and their spread")
     right.set(title="Learning rate", xlabel="steps", yscale="log")
