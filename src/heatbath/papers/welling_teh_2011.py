@@ -134,7 +134,7 @@ class Chains:
 
 def sample(job: Job, system: Posterior) -> Chains:
     """10,000 sweeps of SGLD with minibatches of one, as in the paper; samples weighted by the step size."""
-    replicas, steps, every = job.either((32, 1_000_000, 20), (16, 100_000, 20))
+    replicas, steps, every = job.either((128, 1_000_000, 50), (64, 100_000, 50))
     delay = steps / ((FIRST / LAST) ** (1 / POWER) - 1)
     schedule = Polynomial(FIRST, delay, POWER)
     run = simulate(
