@@ -95,6 +95,22 @@ def report(folder: RunFolder) -> str:
     return write_report(folder, draws, diagnose(draws, folder.data()["inputs"])).read_text()
 
 
+def test_saves_without_an_energy_are_left_out(tmp_path):
+    """Minibatch dynamics measure it now and then."""
+    folder = make(tmp_path / "run", ["y"], anneal=False, blocks=0)
+    settings = Settings(replicas=4).with_minibatches("sgld", 10, ROWS)
+    assert read_phases(folder, settings) == []
+    records = books(np.random.default_rng(0), (SAVES, 4), "sample")
+    del records["thermometer/configurational"]
+    for name in ("potential", "ledger/energy_change"):
+        records[name][np.arange(SAVES) % 10 != 9] = np.nan
+    folder.phase("sample").block(SAVES * 20, records, {"alive": np.ones(4, bool)})
+    (phase,) = read_phases(folder, settings)
+    assert list(phase.steps) == [200, 400, 600, 800, 1000]
+    assert np.isfinite(phase.records["potential"]).all()
+    assert not phase.thermometer
+
+
 class Reader(HTMLParser):
     """Counts elements, and checks that what is opened is closed."""
 

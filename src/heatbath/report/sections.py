@@ -54,9 +54,9 @@ def energy(story: Story) -> Section:
     return Section(
         "energy",
         "Energy: relaxation to equilibrium",
-        "The energy falls while the coupling to the data rises and then every replica fluctuates about one "
-        "common level (green); a replica that stays on a level of its own, or a mean that still drifts at "
-        "the right edge, means that the run was too short.",
+        "The energy moves far while the coupling to the data rises; then every replica fluctuates about "
+        "one common level (green); a replica that stays on a level of its own, or a mean that still drifts "
+        "at the right edge, means that the run was too short.",
         f"{when} the first saved step at which the replicas' mean energy lies in the green band and from "
         "which on it does so at nine of ten saved steps; the band is its mean and two standard deviations "
         f"over the last quarter of the sampling ({band[0]:.1f} to {band[1]:.1f}). The last panel has the "
