@@ -33,8 +33,8 @@ def test_energies_are_measured_every_few_passes_and_at_saves(passes, batch, ever
 
 
 def test_in_the_frozen_units_the_stiffest_direction_has_curvature_1():
-    """Against the largest eigenvalue of the dense matrix of the weights, mean over the replicas. It may be less
-    than 1 by what the precisions add, which move too; in the network's own units it is above 30."""
+    """Against the largest eigenvalue of the dense matrix of the weights, mean over the replicas. It may be
+    less than 1 by what the precisions add, which move too; in the network's own units it is above 30."""
     keys = jax.random.split(jax.random.key(3), 4)
     position = jax.vmap(lambda key: NETWORK.init(key, POSTERIOR))(keys)
     position["weights"] = jax.tree.map(lambda x: 4 * x, position["weights"])
