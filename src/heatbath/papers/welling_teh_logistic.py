@@ -103,13 +103,16 @@ def whitened(data: Arrays) -> White:
     inputs = data.inputs.astype(np.float32)
     hessian = prior_precision = np.eye(len(mode)) / 2
     for _ in range(6):
-        right = 1 / (1 + np.exp(-signs * (inputs @ mode)))
-        information = (right * (1 - right)).astype(np.float32)
+        right = 1 / (1 + np.exp(-signs * (inputs @ mode.astype(np.float32))))
+        information, missed = (
+            (right * (1 - right)).astype(np.float32),
+            (signs * (1 - right)).astype(np.float32),
+        )
         hessian = (inputs * information[:, None]).T @ inputs + prior_precision
-        mode = mode + np.linalg.solve(hessian, inputs.T @ (signs * (1 - right)) - mode / 2)
+        mode = mode + np.linalg.solve(hessian, missed @ inputs - mode / 2)
     root = np.linalg.inv(np.linalg.cholesky(hessian)).T
     moved, offset = inputs @ root.astype(np.float32), signs * (inputs @ mode)
-    missed = signs / (1 + np.exp(offset))
+    missed = (signs / (1 + np.exp(offset))).astype(np.float32)
     noise = len(signs) ** 2 * float(np.mean(np.var(moved * missed[:, None], axis=0)))
 
     def prior(z):
@@ -134,7 +137,7 @@ def langevin(job: Job, white: White) -> np.ndarray:
         BAYES,
         key=job.key(11),
         replicas=8,
-        steps=job.either(80_000, 4_000),
+        steps=job.either(80_000, 1_500),
         every=100,
         ledger="off",
         progress=job.progress("a9a, posterior by SGLD"),
@@ -150,7 +153,7 @@ def monte_carlo(job: Job, white: White) -> np.ndarray:
         BAYES,
         key=job.key(12),
         replicas=8,
-        steps=job.either(350, 30),
+        steps=job.either(350, 10),
         ledger="off",
         progress=job.progress("a9a, posterior by Hamiltonian Monte Carlo"),
     )
