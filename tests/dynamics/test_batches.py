@@ -17,7 +17,15 @@ Z_LIMIT = float(stats.norm.isf(5e-7))  # two-sided level 1e-6
 
 
 def rows(scheme, steps, n, key=KEY):
-    return np.asarray(scheme.rows(key, jnp.asarray(steps), n))
+    """Each step's, drawn alone."""
+    return np.asarray(jax.vmap(lambda t: scheme.rows(key, t[None], n)[0])(jnp.asarray(steps)))
+
+
+@pytest.mark.parametrize("n", [12, 600])
+@pytest.mark.parametrize("kind", [WithReplacement, Windows, Reshuffled, FixedOrder])
+def test_what_is_drawn_does_not_depend_on_how_many_steps_are_drawn_at_once(kind, n):
+    together = kind(5).rows(KEY, jnp.arange(37, 101), n)
+    assert (np.asarray(together) == rows(kind(5), range(37, 101), n)).all()
 
 
 @pytest.mark.parametrize("n", [12, 500, 513, 1000])

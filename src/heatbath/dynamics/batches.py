@@ -42,7 +42,7 @@ class Batches(eqx.Module):
             )
 
     def rows(self, key: Array, steps: Array, n: int) -> Array:
-        """What chooses the minibatches of ``steps``: leading axis len(steps)."""
+        """What chooses the minibatches of ``steps``, which are consecutive: leading axis len(steps)."""
         raise NotImplementedError
 
     def items(self, row: Array) -> Any:
@@ -123,8 +123,9 @@ class Reshuffled(Batches):
         epochs, within = steps // per_epoch, steps % per_epoch
         places = within[:, None] * self.size + jnp.arange(self.size)[None]
         if n <= SORTED:
-            order = jnp.argsort(words(key, epochs, n, BATCH_STREAM), axis=1)
-            return jnp.take_along_axis(order, places, axis=1).astype(jnp.int32)
+            begun = epochs[0] + jnp.arange(-(-steps.size // per_epoch) + 1)
+            order = jnp.argsort(words(key, begun, n, BATCH_STREAM), axis=1)
+            return order[(epochs - epochs[0])[:, None], places].astype(jnp.int32)
         return _permuted(words(key, epochs, ROUNDS, BATCH_STREAM), places, n)
 
 
