@@ -1,4 +1,4 @@
-"""What the benchmarks of stochastic gradients share: one core, interleaved rounds, cases. Import it before JAX."""
+"""What the benchmarks of stochastic gradients share: one core, interleaved rounds. Import it before JAX."""
 
 import json
 import os

@@ -9,18 +9,17 @@ noise; BlackJAX is its Langevin step in a compiled loop, vmapped, in single prec
 All move float32 positions by the same step; before a time is given, what heatbath and BlackJAX sample is
 compared with the exact variance (Gaussian) or with each other (logistic regression).
 """
-# ruff: noqa: E402  (the process is confined to one core before JAX starts)
 
 import argparse
 from collections.abc import Callable
 
-from common import Cases, interleaved
-
+# isort: split  (the process is confined to one core before JAX starts)
 import jax
 import jax.numpy as jnp
 import numpy as np
 from blackjax.sgmcmc.diffusions import overdamped_langevin
 
+from common import Cases, interleaved
 from heatbath.core import Constant, Control, System, simulate
 from heatbath.dynamics import SGLD
 from heatbath.systems import HarmonicTrap, Posterior

@@ -15,7 +15,7 @@ the final position stored; so do the peers' loops:
 Before times are given, the mean test log likelihood of the last half of a run of each compiled program is
 compared: they must agree within 0.003, where a temperature wrong by a factor of 2 moves it by about 0.01.
 """
-# ruff: noqa: E402  (the process is confined to one core before JAX starts)
+# ruff: noqa: E402  (SGMCMCJax and posteriors need a word before they are imported)
 
 import argparse
 import functools
@@ -23,8 +23,7 @@ import types
 import warnings
 from collections.abc import Callable
 
-from common import Cases, interleaved
-
+# isort: split  (the process is confined to one core before JAX starts)
 import blackjax
 import jax
 import jax.experimental
@@ -33,6 +32,7 @@ import numpy as np
 import torch
 from blackjax.sgmcmc.gradients import grad_estimator
 
+from common import Cases, interleaved
 from heatbath.core import Constant, Control, simulate
 from heatbath.data import dataset
 from heatbath.dynamics import SGLD, Windows
@@ -203,7 +203,8 @@ def main() -> None:
             asked = target if peer == "BlackJAX" else None
             cases.add(f"batch {batch}", taken["ours"], taken[peer], peer, asked)
         cases.add(f"batch {batch}, energies on", taken["ours"], taken["off"], "ledger off", 1 / 1.05)
-        cases.add(f"batch {batch}, every sample stored", taken["store"], taken["ours"], "none stored", 1 / 1.1)
+        stored, none = taken["store"], taken["ours"]
+        cases.add(f"batch {batch}, every sample stored", stored, none, "none stored", 1 / 1.1)
     cases.print(options.json)
 
 
