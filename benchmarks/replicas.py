@@ -13,13 +13,15 @@ compared with the exact variance (Gaussian) or with each other (logistic regress
 import argparse
 from collections.abc import Callable
 
-# isort: split  (the process is confined to one core before JAX starts)
+from common import Cases, interleaved
+
+# isort: split
+# the process is confined to one core before JAX starts
 import jax
 import jax.numpy as jnp
 import numpy as np
 from blackjax.sgmcmc.diffusions import overdamped_langevin
 
-from common import Cases, interleaved
 from heatbath.core import Constant, Control, System, simulate
 from heatbath.dynamics import SGLD
 from heatbath.systems import HarmonicTrap, Posterior

@@ -23,7 +23,10 @@ import types
 import warnings
 from collections.abc import Callable
 
-# isort: split  (the process is confined to one core before JAX starts)
+from common import Cases, interleaved
+
+# isort: split
+# the process is confined to one core before JAX starts
 import blackjax
 import jax
 import jax.experimental
@@ -32,7 +35,6 @@ import numpy as np
 import torch
 from blackjax.sgmcmc.gradients import grad_estimator
 
-from common import Cases, interleaved
 from heatbath.core import Constant, Control, simulate
 from heatbath.data import dataset
 from heatbath.dynamics import SGLD, Windows
