@@ -78,6 +78,11 @@ class Dynamics(eqx.Module, Generic[S]):
         """Number of momenta that `refresh` rescales; 0 where there are none."""
         return 0
 
+    def bath_momentum(self, state: S) -> Array | None:
+        """Mass-weighted momenta right after the bath's last move in the step before, (d,), for a kinetic
+        temperature: <|p|^2>/d = T there. None where there are none, or the state does not know."""
+        return None
+
     def energy(self, system: System, state: S, control: Control) -> Array:
         """E = U + kinetic, a scalar."""
         return self.potential(state) + self.kinetic(state)

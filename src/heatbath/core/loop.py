@@ -282,6 +282,7 @@ def look(
             gradient=dynamics.gradient(state),
             potential=dynamics.potential(state),
             kinetic=dynamics.kinetic(state),
+            momentum=dynamics.bath_momentum(state),
             control=control,
             ledger=ledger,
             info=info,

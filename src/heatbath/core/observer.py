@@ -15,13 +15,14 @@ from heatbath.core.system import Position
 
 
 class Snapshot(eqx.Module):
-    """One replica at one step, after the dynamics moved it."""
+    """One replica at one step, after the dynamics moved it. ``momentum``: `Dynamics.bath_momentum`."""
 
     step: Array
     position: Position
     gradient: Position | None
     potential: Array
     kinetic: Array
+    momentum: Array | None
     control: Control
     ledger: Ledger
     info: Mapping[str, Array]

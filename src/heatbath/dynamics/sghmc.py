@@ -14,9 +14,11 @@ from heatbath.dynamics.point import check_positive, normal, squared
 
 
 class Momenta(eqx.Module):
-    """Momenta, shape (d,), the temperature they belong to, the heat of the last bath, and the thermostat."""
+    """Momenta, shape (d,), at the end of a step and right after its bath; the temperature they belong to, the
+    heat of that bath, and the thermostat."""
 
     momentum: Array
+    after: Array
     temperature: Array
     heat: Array
     thermostat: Array
@@ -35,17 +37,21 @@ class _WithMomenta(StochasticGradient):
         momentum = jnp.sqrt(control.temperature).astype(noise.dtype) * noise
         zero = jnp.zeros_like(control.temperature)
         spread = jnp.sqrt(control.temperature / other.size)
-        return Momenta(momentum, control.temperature, zero, self.friction + spread * other[0])
+        return Momenta(momentum, momentum, control.temperature, zero, self.friction + spread * other[0])
 
     def remembered(self, system: System, memory: Momenta, control: Control) -> Momenta:
         factor = jnp.sqrt(control.temperature / memory.temperature).astype(memory.momentum.dtype)
-        return Momenta(factor * memory.momentum, control.temperature, memory.heat, memory.thermostat)
+        momentum, after = factor * memory.momentum, factor * memory.after
+        return Momenta(momentum, after, control.temperature, memory.heat, memory.thermostat)
 
     def kinetic(self, state: Walker) -> Array:
         return squared(state.memory.momentum) / 2
 
     def momenta(self, state: Walker) -> int:
         return size(state.position)
+
+    def bath_momentum(self, state: Walker) -> Array:
+        return state.memory.after
 
     def _drifted(self, position: Position, h: Array, momentum: Array) -> Position:
         return moved(position, h * momentum)
@@ -75,7 +81,7 @@ class SGHMC(_WithMomenta):
         after = decay * before + jnp.sqrt(variance) * drawn.noise
         p = after + h / 2 * force
         heat = (squared(after) - squared(before)) / 2
-        memory = Momenta(p, state.memory.temperature, heat, state.memory.thermostat)
+        memory = Momenta(p, after, state.memory.temperature, heat, state.memory.thermostat)
         return Walker(self._drifted(middle, h / 2, p), state.potential, memory)
 
     def path_heat(
@@ -117,10 +123,10 @@ class SGNHT(_WithMomenta):
         rate = jnp.where(small, 1.0, xi)
         grown = jnp.where(small, 4 * half, -jnp.expm1(-4 * half * rate) / rate)  # (1 - exp(-2 xi h))/xi
         strength = jnp.sqrt(self.friction * t * grown).astype(p.dtype)
-        p = jnp.exp(-2 * half * xi).astype(p.dtype) * p + strength * drawn.noise
-        xi = xi + half * (squared(p) / p.size - t)
-        p = p + h / 2 * force
-        memory = Momenta(p, memory.temperature, memory.heat, xi)
+        after = jnp.exp(-2 * half * xi).astype(p.dtype) * p + strength * drawn.noise
+        xi = xi + half * (squared(after) / p.size - t)
+        p = after + h / 2 * force
+        memory = Momenta(p, after, memory.temperature, memory.heat, xi)
         return Walker(self._drifted(middle, h / 2, p), state.potential, memory)
 
     def refusal(self) -> str:

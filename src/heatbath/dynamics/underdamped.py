@@ -111,6 +111,16 @@ class Langevin(WithMomenta):
         change = self.energy(system, new, control) - self.energy(system, state, control)
         return new, Flow(heat, change - heat)
 
+    def bath_momentum(self, state: Phase) -> Array | None:
+        """Known where no B follows the last O, or only one that ends the step."""
+        rest = self.splitting[self.splitting.rindex("O") + 1 :]
+        if "B" not in rest:
+            return state.momentum
+        if rest.index("B") < len(rest) - 1:
+            return None
+        h = (self.step_size / self.splitting.count("B")).astype(state.momentum.dtype)
+        return state.momentum - h * state.point.force(self.metric)
+
     @classmethod
     def examples(cls) -> dict[str, Any]:
         return {
