@@ -221,7 +221,7 @@ class Ladder:
 
 def noise_ratio(job: Job, system: Posterior, exact: Exact) -> Ladder:
     """Variance of the stationary sampler's moves about the full gradient's, less 2 h, over 2 h."""
-    copies, steps, settle = 8, job.either(20_000, 4_000), 1_000
+    copies, steps, settle = 8, job.either(20_000, 3_000), 1_000
     run = simulate(
         system,
         PerReplica.of([SGLD(h, WithReplacement(1)) for _ in range(copies) for h in LADDER]),

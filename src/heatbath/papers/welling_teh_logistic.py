@@ -137,7 +137,7 @@ def langevin(job: Job, white: White) -> np.ndarray:
         BAYES,
         key=job.key(11),
         replicas=8,
-        steps=job.either(80_000, 1_500),
+        steps=job.either(80_000, 500),
         every=100,
         ledger="off",
         progress=job.progress("a9a, posterior by SGLD"),
@@ -153,7 +153,7 @@ def monte_carlo(job: Job, white: White) -> np.ndarray:
         BAYES,
         key=job.key(12),
         replicas=8,
-        steps=job.either(350, 10),
+        steps=job.either(350, 8),
         ledger="off",
         progress=job.progress("a9a, posterior by Hamiltonian Monte Carlo"),
     )

@@ -98,7 +98,7 @@ def langevin(job: Job, problem: Problem) -> np.ndarray:
         BAYES,
         key=job.key(21),
         replicas=8,
-        steps=job.either(100_000, 3_000),
+        steps=job.either(100_000, 1_000),
         every=100,
         ledger="off",
         progress=job.progress("independent sources by SGLD"),
@@ -114,7 +114,7 @@ def monte_carlo(job: Job, problem: Problem) -> np.ndarray:
         BAYES,
         key=job.key(22),
         replicas=8,
-        steps=job.either(1_000, 100),
+        steps=job.either(1_000, 20),
         ledger="off",
         progress=job.progress("independent sources by Hamiltonian Monte Carlo"),
     )
