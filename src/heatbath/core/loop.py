@@ -14,7 +14,7 @@ from heatbath.core.ensemble import EnsembleMove
 from heatbath.core.ledger import Ledger
 from heatbath.core.numeric import all_finite, float_dtype, select
 from heatbath.core.observer import Observer, Snapshot
-from heatbath.core.protocol import PerReplica, Protocol
+from heatbath.core.protocol import Constant, PerReplica, Protocol
 from heatbath.core.system import System
 
 INIT_STREAM = 2**32 - 1  # folded into the run's key where a replica's number would stand: never one
@@ -56,7 +56,7 @@ class Task(eqx.Module):
     def moved(self, step: Array) -> Array | bool:
         """Whether the control moves into ``step`` for any replica."""
         protocol, axis = _member(self.protocol)
-        if axis is None:
+        if axis is None or isinstance(protocol, Constant):
             return protocol.moves(step)
         at = eqx.filter_vmap(lambda p: jnp.asarray(p.moves(step)), in_axes=(axis,), axis_size=self.replicas)
         return jnp.any(at(protocol))
@@ -300,4 +300,4 @@ def ensemble(task: Task, carry: Carry, move: EnsembleMove, number: int, t: Array
     states, ledgers = move.apply(
         task.system, task.method, carry.states, task.controls(t), carry.ledgers, jax.random.fold_in(key, t), t
     )
-    return eqx.tree_at(lambda c: (c.states, c.ledgers), carry, (states, ledgers))
+    return Carry(**{**vars(carry), "states": states, "ledgers": ledgers})

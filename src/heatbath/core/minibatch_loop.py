@@ -299,7 +299,7 @@ def _drive(task: Task, carry: Carry, t: Array) -> Carry:
     """The control moves into step ``t``: the energy is measured before, and the move is work."""
     carry = measure(task, carry, t - 1)
     states, ledgers = drive(task, carry.states, carry.ledgers, t)
-    return eqx.tree_at(lambda c: (c.states, c.ledgers), carry, (states, ledgers))
+    return Carry(**{**vars(carry), "states": states, "ledgers": ledgers})
 
 
 def _renewed(task: Task, carry: Carry, t: Array) -> Carry:
