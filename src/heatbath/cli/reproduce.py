@@ -56,6 +56,8 @@ def command(
         "smoke": smoke,
         "seconds": round(time.perf_counter() - began, 1),
     }
+    if found.failed:
+        result["exit"] = CHECK_FAILED
     answer(result, [chosen.title, *table(found, path)], as_json=as_json, quiet=quiet)
     return CHECK_FAILED if found.failed else 0
 

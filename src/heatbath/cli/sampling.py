@@ -136,6 +136,9 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
     folder.log(f"finished after {time.perf_counter() - began:.1f} s: {diagnosis.verdict()}")
     seconds = {"seconds": time.perf_counter() - began, "compile_seconds": cost.compile_seconds}
     broken = settings.replicas - draws.shape[0]
+    fine = (diagnosis.at_equilibrium and not broken) or settings.steps_by_hand
+    code = 0 if fine else CHECK_FAILED
+    failed = {} if fine else {"exit": code}
     lines = [
         diagnosis.verdict(),
         *[f"{broken} of {settings.replicas} replicas diverged and were left out"] * (broken > 0),
@@ -146,8 +149,8 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
         f"report: {_word(report)}",
         f"next:   heatbath predict {_word(folder.path)} NEW.csv",
     ]
-    answer({"run": str(folder.path), **summary, **seconds}, lines, as_json=as_json, quiet=quiet)
-    return 0 if (diagnosis.at_equilibrium and not broken) or settings.steps_by_hand else CHECK_FAILED
+    answer({"run": str(folder.path), **summary, **seconds, **failed}, lines, as_json=as_json, quiet=quiet)
+    return code
 
 
 def of_minibatches(settings: Settings, folder: RunFolder) -> dict[str, Any]:
