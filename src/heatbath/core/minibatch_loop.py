@@ -5,6 +5,7 @@ energy is measured and where an ensemble move acts. Only its end is looked at; i
 the stretch is done again, slowly, to find the step.
 """
 
+from functools import cache
 from typing import Any
 
 import equinox as eqx
@@ -89,9 +90,24 @@ class Chunk(eqx.Module):
     stream: Any = None
 
 
-@eqx.filter_jit(donate="all-except-first")
 def advance(chunk: Chunk, buffer: Any) -> tuple[Carry, Any]:
     """Do the steps; ``buffer`` is given away: filling it in place is what makes storing every step cheap."""
+    return _compiled()(chunk, buffer)
+
+
+@cache
+def _compiled() -> Any:
+    """Without a copy of the loop's counter a step is one kernel shorter: XLA runs up to eight of them in a
+    row, more of them through a scheduler that costs as much as a small step."""
+    options: dict[str, Any] = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    try:
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:  # this version does not know it
+        options = {}
+    return eqx.filter_jit(_advance, donate="all-except-first", compiler_options=options)  # pyright: ignore[reportCallIssue]
+
+
+def _advance(chunk: Chunk, buffer: Any) -> tuple[Carry, Any]:
     task, carry, stream = chunk.task, chunk.carry, chunk.stream
     first, stop, block = chunk.first, chunk.stop, chunk.block
     count = stride(task, carry)
