@@ -160,29 +160,32 @@ class Thermometer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @torch.no_grad()
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        if not self.due:
-            return
+        if self.due:
+            self._begin((len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        due = self.due
+        if due:
+            self._end(isinstance(optimizer, torch.optim.LBFGS))
+        self.steps += 1
+        if due and len(self._waiting) == DRAIN:
+            self._drain()
+            if self._sink is not None:
+                self._sink(self._statistics.summary().scalars(), self.steps)
+
+    @torch.no_grad()
+    def _begin(self, with_closure: bool) -> None:
         self._rows.before(self._parameters)
-        with_closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
         if self._gradients_due and not with_closure:
             self._gradients = self._read_gradients()
 
     @torch.no_grad()
-    def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        if self.due:
-            if self._gradients_due and not isinstance(optimizer, torch.optim.LBFGS):
-                self._gradients = (
-                    self._read_gradients()
-                )  # a closure has made them, with the position as before
-            self._observe()
+    def _end(self, several_gradients: bool) -> None:
+        if self._gradients_due and not several_gradients:  # a closure made them where the position was before
+            self._gradients = self._read_gradients()
+        self._observe()
         self._gradients = self._micro = None
-        self.steps += 1
-        if len(self._waiting) == DRAIN:
-            self._drain()
-            if self._sink is not None:
-                self._sink(self._statistics.summary().scalars(), self.steps)
 
     def _read_gradients(self) -> list[Tensor]:
         """Of each parameter theta.g, |g|^2, max |g|; last the factor by which a GradScaler
