@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from heatbath.core import loop, minibatch_loop
-from heatbath.core.dynamics import MinibatchDynamics
 from heatbath.core.numeric import from_arrays, to_arrays
 from heatbath.core.progress import Progress
 from heatbath.core.sink import Sink
@@ -160,11 +159,6 @@ class MinibatchDriver(Driver):
     feed: Feed | None = None
     batches: list[Any]
 
-    @property
-    def method(self) -> MinibatchDynamics:
-        assert isinstance(self.task.method, MinibatchDynamics)
-        return self.task.method
-
     def close(self) -> None:
         if self.feed is not None:
             self.feed.close()
@@ -184,7 +178,7 @@ class MinibatchDriver(Driver):
             self.batches = self.feed.take(min(end - step, self.feed.steps))
             self.failure = self.feed.failure
             return step + len(self.batches)
-        every, _ = self.method.shuffling(self.task.system)
+        every, _ = minibatch_loop.method(self.task).shuffling(self.task.system)
         return min(end, (step // every + 1) * every) if every else end
 
     def _advance(self, carry: loop.Carry, buffer: Any, step: int, end: int, block: int):
@@ -195,7 +189,7 @@ class MinibatchDriver(Driver):
 
     def _in_order(self, step: int) -> loop.Task:
         """The task with the data in the order of ``step``."""
-        every, repeated = self.method.shuffling(self.task.system)
+        every, repeated = minibatch_loop.method(self.task).shuffling(self.task.system)
         if not every:
             return self.task
         if step // every != self.epoch:

@@ -102,18 +102,19 @@ def simulate(
     for data that do not fit into memory (`heatbath.data.Shards`); the dynamics then has ``batches=None``. A
     minibatch that cannot be used ends the run with `Diverged`, which says why.
     """
-    mode = _ledger_mode(dynamics, ledger)
+    method = dynamics.stacked if isinstance(dynamics, PerReplica) else dynamics
+    minibatches = isinstance(method, MinibatchDynamics)
+    mode = _ledger_mode(method, ledger)
     if moves and isinstance(dynamics, PerReplica):
         raise Refused("ensemble moves need one dynamics for all replicas: what they swap must fit everywhere")
     _check_counts(replicas=replicas, steps=steps, every=every, energy_every=energy_every or 1)
-    method = dynamics.stacked if isinstance(dynamics, PerReplica) else dynamics
-    minibatches = isinstance(method, MinibatchDynamics)
     if energy_every is not None and not minibatches:
         raise Refused(
             f"energy_every is for minibatch dynamics: {type(method).__name__} knows its energy at every step"
         )
     if stream is not None:
         _check_stream(system, method, stream)
+    padded = replicas if minibatches else max(replicas, 2)  # a batch of one rounds differently
     task = loop.Task(
         system=system,
         dynamics=dynamics,
@@ -121,9 +122,7 @@ def simulate(
         observers={"position": Positions()} if observers is None else dict(observers),
         moves=tuple(moves),
         key=run_key(key),
-        replicas=replicas
-        if minibatches
-        else max(replicas, 2),  # a batch of one rounds differently: it is padded
+        replicas=padded,
         every=every,
         ledger=mode,
         energy_every=None if energy_every is None or mode == "off" else integer(energy_every),
@@ -172,8 +171,7 @@ class _Compiling:
 _compiling = _Compiling()
 
 
-def _ledger_mode(dynamics: Dynamics | PerReplica, ledger: str | None) -> str:
-    method = dynamics.stacked if isinstance(dynamics, PerReplica) else dynamics
+def _ledger_mode(method: Dynamics, ledger: str | None) -> str:
     refusal = method.refusal()
     mode = ledger or ("energy" if refusal or isinstance(method, MinibatchDynamics) else "path")
     if mode not in ("path", "energy", "off"):

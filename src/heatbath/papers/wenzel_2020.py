@@ -20,7 +20,6 @@ from heatbath.core import (
     Control,
     PerReplica,
     Positions,
-    Protocol,
     Record,
     Run,
     Snapshot,
@@ -45,18 +44,6 @@ COPIES = 4  # of each
 LEVEL = 0.99
 MEASURED = 2_000  # images whose gradients tell the noise of minibatches
 KEPT = 0.9  # of its momentum, in a step on the harmonic mode
-
-
-class PerTemperature(Protocol):
-    """A temperature for each replica, constant in time."""
-
-    temperatures: jax.Array = eqx.field(converter=numeric)
-
-    def __call__(self, step: Any, replica: Any) -> Control:
-        return Control(self.temperatures[replica])
-
-    def moves(self, step: Any) -> bool:
-        return False
 
 
 def reproduce(job: Job) -> Reproduction:
@@ -128,7 +115,7 @@ def run_network(job: Job, data: Digits, part: int, step_sizes: Any, temperatures
     return simulate(
         data.system,
         eqx.tree_at(lambda d: d.stacked.step_size.value, ladder, numeric(unit * step_sizes)),
-        PerTemperature(temperatures),
+        PerReplica.of([Constant(Control(t)) for t in temperatures]),
         key=job.key(part),
         replicas=len(temperatures),
         steps=steps,
