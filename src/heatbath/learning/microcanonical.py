@@ -31,6 +31,7 @@ from heatbath.learning.settings import Settings
 from heatbath.systems import Network
 
 CURVATURE_POINTS = 50
+SHRINKAGE = 0.01
 PILOT = 20  # steps of annealing that show what one costs
 
 
@@ -62,8 +63,14 @@ def equilibrate(posterior: Network, settings: Settings, warm_up: Run, progress: 
 
 def freeze(posterior: Network, warm_up: Run, settled: Run) -> dict[str, np.ndarray]:
     """What sampling needs of the warm-up: each replica's curvature, averaged over the second half of the
-    equilibration, and position; and the gradients that it cost."""
-    mean = _mean_curvature(posterior, _second_half(settled.records))
+    equilibration, and position; and the gradients that it cost.
+
+    A hundredth of its diagonal is added to the curvature. Directions that are loose on average turn as the
+    weights move, and would then be a thousand times too stiff for the step, which heats the chain.
+    """
+    mean = np.array(_mean_curvature(posterior, _second_half(settled.records)))
+    if mean.ndim == 3:
+        mean += SHRINKAGE * mean * np.eye(mean.shape[-1])
     cost = gradients(warm_up) + gradients(settled)
     return to_arrays({"curvature": mean, "position": settled.position, "gradients": cost})
 
