@@ -23,7 +23,7 @@ from heatbath.errors import Refused
 from heatbath.thermometry.summary import Summary, summarise
 
 MOST_BLOCKS = 128
-GRADIENTS_EVERY = 10  # steps at least between readings of the gradients: they cost more than the updates
+GRADIENTS_EVERY = 20  # steps at least between readings of the gradients: they cost more than the updates
 QUANTITIES = (
     "updates",  # observed updates: 1, or 0 where this observation has none
     "learning_rate",

@@ -67,7 +67,7 @@ def thermometer(
     learning_rate: float | optax.Schedule | None = None,
     weight_decay: float = 0.0,
     labels: Labels | None = None,
-    every: int = 10,
+    every: int = 20,
 ) -> optax.GradientTransformationExtraArgs:
     """``optimizer`` with a thermometer around it: the same updates, and `read` of its state gives the
     summary.

@@ -25,9 +25,7 @@ class _Waiting(NamedTuple):
     some."""
 
     numbers: Tensor
-    learning_rate: list[float]
-    weight_decay: list[float]
-    sign: list[float]
+    settings: tuple[list[float], ...]  # of each group of the optimizer: learning rate, weight decay, sign
     has_squares: bool
     has_gradients: bool
     micro_batches: int
@@ -60,7 +58,7 @@ class Thermometer:
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
-        every: int = 10,
+        every: int = 20,
         groups: Callable[[str], str] | None = None,
         sink: Any = None,
     ):
@@ -71,10 +69,12 @@ class Thermometer:
         self._sink = None if sink is None else as_sink(sink)
         found, skipped = _measurable(model, optimizer)
         self._parameters = [parameter for _, parameter, _ in found]
-        self._settings = [settings for _, _, settings in found]
+        self._group = np.array([group for _, _, group in found])
         labels = [groups(name) if groups else name for name, _, _ in found]
         layers = tuple(dict.fromkeys(labels))
         self._layer = np.array([layers.index(label) for label in labels], int)
+        self._by_layers = np.argsort(self._layer, kind="stable")
+        self._starts = np.searchsorted(self._layer[self._by_layers], np.arange(len(layers)))
         sizes = np.bincount(self._layer, [p.numel() for p in self._parameters]).astype(int)
         self._statistics = Statistics(layers, tuple(sizes.tolist()), skipped)
         self._rows = Rows(self._parameters)
@@ -212,13 +212,18 @@ class Thermometer:
         numbers += self._gradients or []
         if micro is not None and equal:
             numbers += [_squares(micro.last), micro.sum_of_squares]
-        settings = self._settings
+        settings = self._optimizer.param_groups
         self._waiting.append(
             _Waiting(
                 torch.cat(numbers),
-                [float(s["lr"]) for s in settings],
-                [0.0 if s.get("decoupled_weight_decay") else s.get("weight_decay", 0.0) for s in settings],
-                [-1.0 if s.get("maximize") else 1.0 for s in settings],
+                (
+                    [float(s["lr"]) for s in settings],
+                    [
+                        0.0 if s.get("decoupled_weight_decay") else s.get("weight_decay", 0.0)
+                        for s in settings
+                    ],
+                    [-1.0 if s.get("maximize") else 1.0 for s in settings],
+                ),
                 with_squares,
                 self._gradients is not None,
                 len(micro.sizes) if micro is not None and equal else 0,
@@ -238,23 +243,23 @@ class Thermometer:
             numbers, np.split(fetched, np.cumsum(lengths)[:-1]), self._waiting, strict=True
         ):
             _unpack(part, waiting, row)
-        rate, decay, sign = (
-            np.array([getattr(w, name) for w in self._waiting])
-            for name in ("learning_rate", "weight_decay", "sign")
-        )
-        along, change, position, pull, square, largest, signal, noise = np.moveaxis(numbers, 1, 0)
-        count = self._by_layer(np.ones(n))
-        after = self._by_layer(position - 2 * along + change)
+        settings = np.array([w.settings for w in self._waiting])[..., self._group]
+        rate, decay, sign = np.moveaxis(settings, 1, 0)
+        square, largest = numbers[:, 4], numbers[:, 5]
+        numbers[:, 3] *= sign
+        along, change, position, pull, squares, _, signal, noise = np.moveaxis(self._by_layer(numbers), 1, 0)
+        count = np.bincount(self._layer)
+        after = position - 2 * along + change
         before = np.concatenate([self._last_squared[None], after[:-1]])
         self._last_squared = after[-1]
         rows = observation(
-            self._by_layer(along),
-            self._by_layer(change),
-            self._by_layer(sign * pull),
-            self._by_layer(square),
-            self._by_layer(position),
-            self._by_layer(signal),
-            self._by_layer(noise),
+            along,
+            change,
+            pull,
+            squares,
+            position,
+            signal,
+            noise,
             self._by_layer(rate) / count,
             self._by_layer(decay) / count,
             (before - after) / self.every,
@@ -266,8 +271,7 @@ class Thermometer:
 
     def _by_layer(self, values: np.ndarray) -> np.ndarray:
         """Sums over the parameters (the last axis) of each layer."""
-        layers = range(len(self._statistics.layers))
-        return np.stack([values[..., self._layer == layer].sum(axis=-1) for layer in layers], axis=-1)
+        return np.add.reduceat(values[..., self._by_layers], self._starts, axis=-1)
 
 
 class Rows:
@@ -313,10 +317,10 @@ def _unpack(part: np.ndarray, waiting: _Waiting, row: np.ndarray) -> None:
 
 def _measurable(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[list[tuple[str, Tensor, dict[str, Any]]], dict[str, str]]:
-    """Name, tensor and optimizer settings of each parameter that can be measured; why others cannot. Tied
-    parameters are one."""
-    settings = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+) -> tuple[list[tuple[str, Tensor, int]], dict[str, str]]:
+    """Name, tensor and number of the optimizer's group of each parameter that can be measured; why others
+    cannot. Tied parameters are one."""
+    numbers = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
     found, skipped = [], {}
     for name, parameter in model.named_parameters():
         name = name.replace("_orig_mod.", "")  # torch.compile
@@ -324,12 +328,12 @@ def _measurable(
             skipped[name] = "not floating-point numbers"
         elif not parameter.requires_grad:
             skipped[name] = "frozen"
-        elif id(parameter) not in settings:
+        elif id(parameter) not in numbers:
             skipped[name] = "not in the optimizer"
         elif parameter.numel() == 0:
             skipped[name] = "empty"
         else:
-            found.append((name, parameter, settings[id(parameter)]))
+            found.append((name, parameter, numbers[id(parameter)]))
     if not found:
         why = f" ({', '.join(sorted(set(skipped.values())))})" if skipped else ""
         raise Refused(f"the optimizer moves no trainable parameter of this model{why}: nothing to measure")
@@ -337,8 +341,8 @@ def _measurable(
         hasattr(p, "full_tensor") for _, p, _ in found
     ):
         raise Refused("the model is spread over devices: give the thermometer one that is on a single device")
-    for _, _, group in found:
-        if not isinstance(group.get("lr"), float | int | Tensor):
+    for _, _, number in found:
+        if not isinstance(optimizer.param_groups[number].get("lr"), float | int | Tensor):
             raise Refused(f"{type(optimizer).__name__} has no learning rate: its updates have no temperature")
     return found, skipped
 
