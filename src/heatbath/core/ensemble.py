@@ -16,8 +16,7 @@ class EnsembleMove(eqx.Module):
     """Acts after the dynamics of every ``every``-th step, outside the vmap over replicas.
 
     An exchange books the energy change of each slot as heat, and only the product over slots satisfies
-    the work identity; a resampling resets a lineage's reduced work and carries the logarithm of the mean
-    of exp(-reduced work).
+    the work identity; a resampling gives every lineage the reduced work -ln mean exp(-reduced work).
     """
 
     every: Array = eqx.field(converter=integer, kw_only=True, default=1)
@@ -33,5 +32,5 @@ class EnsembleMove(eqx.Module):
         step: Array,
     ) -> tuple[Any, Ledger | None]:
         """New states and ledgers; every argument but the first two and the last two has a leading replica
-        axis."""
+        axis. The reduced work of a replica that is not alive is infinite."""
         raise NotImplementedError

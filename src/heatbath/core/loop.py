@@ -296,8 +296,16 @@ def look(
 
 
 def ensemble(task: Task, carry: Carry, move: EnsembleMove, number: int, t: Array) -> Carry:
+    """A move of all replicas; it sees an infinite reduced work, and so no weight, where one is not alive."""
     key = jax.random.fold_in(jax.random.fold_in(task.key, jnp.uint32(MOVE_STREAM)), number)
+    ledgers = carry.ledgers
+    if ledgers is not None:
+        work = ledgers.reduced_work
+        ledgers = eqx.tree_at(lambda b: b.reduced_work, ledgers, jnp.where(carry.alive, work, jnp.inf))
     states, ledgers = move.apply(
-        task.system, task.method, carry.states, task.controls(t), carry.ledgers, jax.random.fold_in(key, t), t
+        task.system, task.method, carry.states, task.controls(t), ledgers, jax.random.fold_in(key, t), t
     )
+    if ledgers is not None:
+        kept = jnp.where(carry.alive, ledgers.reduced_work, work)
+        ledgers = eqx.tree_at(lambda b: b.reduced_work, ledgers, kept)
     return Carry(**{**vars(carry), "states": states, "ledgers": ledgers})
