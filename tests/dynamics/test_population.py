@@ -55,11 +55,11 @@ class Upside(Resampling):
         return states, right
 
 
-@pytest.mark.parametrize("dynamics", [HMC(0.4, 3), OverdampedLangevin(0.15)], ids=["HMC", "Euler-Maruyama"])
+@pytest.mark.parametrize("dynamics", [HMC(0.4, 3), OverdampedLangevin(0.1)], ids=["HMC", "Euler-Maruyama"])
 @pytest.mark.parametrize("threshold", [1.0, 0.7])
 def test_the_average_is_the_ratio_of_partition_functions(dynamics, threshold):
     """Without bias, shadow work counted. Populations of 1,000 share ancestors, so the error is from 50
-    independent ones; sees 12 % of the ratio."""
+    independent ones; sees 12 % of the ratio. Euler-Maruyama: k h < 1, where the variance is finite."""
     found = ratios(Resampling(threshold=threshold), dynamics)
     assert abs(z(found)) < Z_LIMIT
     assert found.std(ddof=1) / len(found) ** 0.5 < 0.025 * EXACT
