@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-LARGEST = 3_000_000
+LARGEST = 6_000_000
 
 
 def sh_blocks(text: str) -> list[str]:

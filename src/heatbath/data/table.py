@@ -56,12 +56,17 @@ class Table:
 
 
 def read_table(
-    path: str | os.PathLike[str], *, ignore: Sequence[str] = (), labels: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    *,
+    ignore: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    header: Sequence[str] = (),
 ) -> Table:
     """Read a CSV file: UTF-8, commas, one header line, then only numbers.
 
     Columns named in ``ignore`` are left out and may hold anything. Those of ``labels`` that are there may
-    hold text, and are read as labels (`label_of`). A byte order mark, CRLF, quotes, spaces around a cell,
+    hold text, and are read as labels (`label_of`). ``header``: the names of the columns, where the file has
+    no such line. A byte order mark, CRLF, quotes, spaces around a cell,
     empty lines at the end and a missing final newline make no difference.
 
     Raises:
@@ -74,10 +79,28 @@ def read_table(
     check_file(path)
     try:
         with open(path, "rb") as file:
-            columns, values, found = _parse(file, path, ignore, labels)
+            columns, values, found = _parse(file, path, ignore, labels, header)
     except OSError as error:
         raise unreadable(path, error) from None
     return table_of(columns, values, path, found)
+
+
+def read_header(path: str | os.PathLike[str]) -> list[str]:
+    """The cells of the first line, which nobody has checked. Raises ``Refused`` for a file that is not
+    readable text, as `read_table` does."""
+    path = os.fspath(path)
+    check_file(path)
+    try:
+        with open(path, "rb") as file:
+            return _names(_lines(file, path), path)
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _names(lines: Iterator[str], path: str) -> list[str]:
+    """The cells of the first row; no line under it is taken."""
+    _, cells = next(_rows(lines, path), (1, []))
+    return [cell.strip() for cell in cells]
 
 
 def table_of(
@@ -108,7 +131,7 @@ def check_columns(table: Table, wanted: Sequence[str], what: str) -> None:
     known = set(table.columns)
     for name in wanted:
         if name not in known:
-            raise _no_column(table.path, table.columns, name, what)
+            raise no_column(table.path, table.columns, name, what)
 
 
 def missing_file(path: str) -> str:
@@ -140,7 +163,7 @@ def unreadable(path: str, error: Exception) -> Refused:
     return refused(path, f"cannot be read: {reason}; check the path and its permissions")
 
 
-def _no_column(path: str, columns: tuple[str, ...], name: str, what: str) -> Refused:
+def no_column(path: str, columns: tuple[str, ...], name: str, what: str) -> Refused:
     near = nearest(name, columns)
     if len(columns) <= 8 and len(listed(columns)) <= 100:
         advice = f"the columns are {listed(columns)}"
@@ -172,16 +195,15 @@ def check_file(path: str) -> None:
 
 
 def _parse(
-    file: BinaryIO, path: str, ignore: Sequence[str], labels: Sequence[str]
+    file: BinaryIO, path: str, ignore: Sequence[str], labels: Sequence[str], header: Sequence[str]
 ) -> tuple[tuple[str, ...], np.ndarray, dict[str, tuple[str, ...]]]:
     """Names and numbers of the columns that are neither ignored nor labels, and the labels."""
     lines = _lines(file, path)
-    _, header = next(_rows(lines, path), (1, []))
-    names = [name.strip() for name in header]
+    names = list(header) or _names(lines, path)
     _check_header(names, path)
     for name in ignore:
         if name not in names:
-            raise _no_column(path, tuple(names), name, "ignored")
+            raise no_column(path, tuple(names), name, "ignored")
     kept = [index for index, name in enumerate(names) if name not in ignore and name not in labels]
     texts = [index for index, name in enumerate(names) if name in labels]
     if not kept and not texts:
@@ -192,7 +214,10 @@ def _parse(
         return columns, values, {}
     file.seek(0)
     found: dict[str, list[str]] = {names[index]: [] for index in texts}
-    values = _row_by_row(_rows(_lines(file, path), path), names, kept, found, path)
+    rows = _rows(_lines(file, path), path)
+    if not header:
+        next(rows)
+    values = _row_by_row(rows, names, kept, found, path)
     return columns, values, {name: tuple(column) for name, column in found.items()}
 
 
@@ -221,9 +246,8 @@ def _row_by_row(
     labels: dict[str, list[str]],
     path: str,
 ) -> np.ndarray:
-    """The kept columns under the header, (rows, kept), the ``labels`` filled in; what is wrong is refused
-    with its place."""
-    next(rows)  # the header
+    """The kept columns of the rows, (rows, kept), the ``labels`` filled in; what is wrong is refused with its
+    place."""
     columns = [names[index] for index in kept]
     blocks: list[np.ndarray] = []
     lines: list[int] = []
