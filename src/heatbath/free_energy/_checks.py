@@ -1,0 +1,135 @@
+"""What every estimator asks of its input, and when an exponential average can be relied on."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+
+from heatbath.errors import Refused
+
+FEWEST = 20
+"""Values in each direction, or of each state, below which no error bar is relied on."""
+FEWEST_ONE_SIDED = 400
+"""Runs from which the error bar of an exponential average holds, at a variance of the work of about 1."""
+HEAVIEST_TAIL = 0.7
+"""Index of the weights' tail above which their average has no usable standard error (Vehtari et al. 2024)."""
+LEAST_OVERLAP = 0.03
+"""Smallest element of the overlap matrix between neighbours (Klimovich, Shirts and Mobley 2015)."""
+
+
+def check_energies(values: ArrayLike, name: str) -> np.ndarray:
+    """Float64 array of any shape. +inf is legal (weight 0); NaN and -inf are refused, with the index."""
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"{name}: not numbers ({error}): give an array of floats") from None
+    if array.size == 0:
+        raise Refused(f"{name} is empty: give at least one value")
+    wrong = ~(array > -np.inf)
+    if wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = index[0] if len(index) == 1 else index
+        raise Refused(
+            f"{name}[{where}] is {array[index]:g} ({int(wrong.sum())} such): it must be a number, or +inf "
+            "(weight 0); leave out or repair the run"
+        )
+    return array
+
+
+def check_work(work: ArrayLike, name: str = "work") -> np.ndarray:
+    """A one-dimensional array of reduced work (nats), at least one value of it finite."""
+    array = check_energies(work, name)
+    if array.ndim != 1:
+        raise Refused(f"{name} has shape {array.shape}: give a one-dimensional array, one value a run")
+    if np.isinf(array).all():
+        raise Refused(f"{name}: all {array.size} values are infinite, so no run has a weight")
+    return array
+
+
+def check_ladder(couplings: ArrayLike, energies) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Couplings (K,) in strict order and K arrays of finite dU/dlambda/T."""
+    ladder = check_energies(couplings, "couplings")
+    if ladder.ndim != 1 or ladder.size < 2 or not np.isfinite(ladder).all():
+        raise Refused(f"couplings of shape {ladder.shape}: give two or more finite numbers")
+    steps = np.diff(ladder)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        raise Refused("couplings must rise, or fall, at every step: sort them, each with its energies")
+    if len(energies) != ladder.size:
+        raise Refused(f"{ladder.size} couplings but {len(energies)} arrays of energies: one array a coupling")
+    arrays = [check_work(u, f"energies[{k}]") for k, u in enumerate(energies)]
+    for k, u in enumerate(arrays):
+        if np.isinf(u).any():
+            raise Refused(
+                f"energies[{k}][{int(np.argmax(np.isinf(u)))}] is infinite: an average needs finite ones"
+            )
+    return ladder, arrays
+
+
+def spread(work: np.ndarray) -> float:
+    """Variance of the work (nats^2), its upper tail cut to the length of the lower one.
+
+    Values far above the others (1e23, +inf) have no weight in the average of exp(-w), and so no say here.
+    """
+    finite = work[np.isfinite(work)]
+    if finite.size < 2:
+        return math.inf
+    return float(np.var(np.minimum(finite, 2 * np.median(finite) - finite.min()), ddof=1))
+
+
+def tail_index(log_weights: np.ndarray) -> float:
+    """Hill's index of the largest weights: above 1/2 their variance, above 1 their mean is not seen to exist.
+
+    The mean excess of the largest log weights over a threshold (Hill 1975), with the number of them as in
+    Pareto-smoothed importance sampling: min(n/5, 3 sqrt(n)).
+    """
+    n = log_weights.size
+    ranked = np.sort(log_weights)
+    threshold = ranked[-1 - int(min(n / 5, 3 * math.sqrt(n)))]
+    top = ranked[ranked > threshold]
+    return float(np.mean(top - threshold)) if top.size and np.isfinite(threshold) else 0.0
+
+
+def why_tail_not_sampled(work: np.ndarray) -> str:
+    """Why the average of exp(-w) over these runs cannot be relied on; "" where it can.
+
+    For Gaussian work about one run in exp(var w) carries the average. The error bar holds from 400 runs at a
+    variance of about 1; beyond, the number it needs was measured to grow as exp(2 var w). Neither the largest
+    weight nor the effective sample size is asked: both look best in the runs that missed the tail.
+    """
+    n = work.size
+    if n < 2:
+        return "a single run has no error bar: give more runs"
+    variance = spread(work)
+    needed = FEWEST_ONE_SIDED * math.exp(2 * min(max(variance - 1.2, 0.0), 12.0))
+    if n < needed:
+        seen = ""
+        if variance > 1.2:
+            seen = f"var(w) = {variance:.3g}: one run in {_brief(math.exp(min(variance, 13.0)))} carries exp(-w); "
+        return (
+            f"{seen}the error bar of an exponential average needs about {_brief(needed)} runs, here {n}: make "
+            "more or slower runs, or add reverse ones"
+        )
+    index = tail_index(-work)
+    if index > HEAVIEST_TAIL:
+        return (
+            f"the largest weights exp(-w) have a tail of index {index:.2g}, over {HEAVIEST_TAIL}: rarer runs "
+            "than those seen carry the average; make more or slower runs, or add reverse ones"
+        )
+    return ""
+
+
+def _brief(number: float) -> str:
+    """Two digits, no exponent below a million: 86, 270,000, 1.1e+13."""
+    digits = 1 - math.floor(math.log10(number))
+    return f"{round(number, digits):,.0f}" if number < 1e6 else f"{number:.1e}"
+
+
+def log_mean_exp(values: np.ndarray) -> float:
+    """ln of the mean of exp(values), in the log domain."""
+    return log_sum_exp(values) - math.log(values.size)
+
+
+def log_sum_exp(values: np.ndarray) -> float:
+    """ln of the sum of exp(values)."""
+    return float(np.asarray(logsumexp(values)))

@@ -1,0 +1,84 @@
+"""Crooks' fluctuation theorem: where forward and reverse work cross, and whether they keep to it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, log_expit
+
+from heatbath.estimate import Estimate
+from heatbath.free_energy._checks import check_work
+from heatbath.free_energy.bar import check_signs, solve, why_few, why_no_overlap
+
+
+@dataclass(frozen=True)
+class Crooks:
+    """Where the densities of w_F and -w_R cross (kT), and the slope of their log ratio, which must be 1."""
+
+    crossing: Estimate
+    slope: Estimate
+
+
+def crooks(forward: ArrayLike, reverse: ArrayLike) -> Crooks:
+    """Logistic fit of the direction of a run on its work: ln P_F(w)/P_R(-w) = slope (w - crossing).
+
+    ``forward`` (n,) and ``reverse`` (m,): reduced work in nats of independent runs, as for `bar`. Crooks'
+    theorem says slope 1 and crossing f_1 - f_0. Standard errors are those of maximum likelihood (the inverse
+    information). Not reliable where the slope is off 1 by 3 of them, and where `bar` is not. Without overlap,
+    with a single value, or work that does not vary there is no fit (NaN). Raises `Refused` as `bar`.
+    Source: Crooks, Phys. Rev. E 60, 2721 (1999), eq. 2; the fit: Shirts, Bair, Hooker and Pande, Phys. Rev.
+    Lett. 91, 140601 (2003).
+    """
+    forward, reverse = check_work(forward, "forward"), check_work(reverse, "reverse")
+    reason = check_signs(forward, reverse) or why_no_overlap(forward, reverse) or why_few(forward, reverse)
+    if _separated(forward, reverse):
+        reason = reason or "forward work lies all on one side of -reverse: no slope to fit"
+        return Crooks(
+            Estimate(math.nan, math.inf, reliable=False, reason=reason),
+            Estimate(math.nan, math.inf, reliable=False, reason=reason),
+        )
+    # Far from the crossing the direction is in no doubt: such work may be cut short, and it may be +inf.
+    centre = solve(forward, reverse)
+    x = np.clip(np.concatenate([forward, -reverse]) - centre, -200, 200)
+    is_forward = np.repeat([1.0, 0.0], [forward.size, reverse.size])
+    intercept, slope, covariance = _fit(x, is_forward)
+    shift = math.log(forward.size / reverse.size)
+    crossing = centre - (intercept - shift) / slope
+    gradient = np.array([-1 / slope, (intercept - shift) / slope**2])
+    crossing_error = math.sqrt(gradient @ covariance @ gradient)
+    slope_error = math.sqrt(covariance[1, 1])
+    if not reason and abs(slope - 1) > 3 * slope_error:
+        reason = (
+            f"slope {slope:.3g} ({slope_error:.2g}) is off 1: the work breaks Crooks' theorem; check units, "
+            "signs, that runs start in equilibrium, and that the reverse runs retrace the forward ones"
+        )
+    return Crooks(
+        Estimate(crossing, crossing_error, reliable=not reason, reason=reason),
+        Estimate(slope, slope_error, reliable=not reason, reason=reason),
+    )
+
+
+def _separated(forward: np.ndarray, reverse: np.ndarray) -> bool:
+    """Whether one value of the work divides the two directions, so that the likelihood has no maximum."""
+    return bool(forward.min() >= -reverse.min() or forward.max() <= -reverse.max())
+
+
+def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Intercept, slope and covariance of a logistic regression of y on x, by Newton's method."""
+    design = np.stack([np.ones_like(x), x], axis=1)
+    sign = 2 * y - 1
+    theta = np.array([math.log(y.sum() / (y.size - y.sum())), 1.0])
+    for _ in range(100):
+        p = expit(design @ theta)
+        information = (design * (p * (1 - p))[:, None]).T @ design
+        step = np.linalg.lstsq(information, design.T @ (y - p), rcond=None)[0]
+        likelihood = np.sum(log_expit(sign * (design @ theta)))
+        while np.sum(log_expit(sign * (design @ (theta + step)))) < likelihood and np.abs(step).max() > 1e-10:
+            step = step / 2
+        theta = theta + step
+        if np.abs(step).max() < 1e-9:
+            break
+    p = expit(design @ theta)
+    information = (design * (p * (1 - p))[:, None]).T @ design
+    return float(theta[0]), float(theta[1]), np.linalg.pinv(information)
