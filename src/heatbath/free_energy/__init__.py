@@ -9,9 +9,12 @@ from heatbath.free_energy.jarzynski import (
     lower_bound,
     second_cumulant,
 )
+from heatbath.free_energy.mbar import MBAR, mbar
 from heatbath.free_energy.sandwich import Sandwich, sandwich
+from heatbath.free_energy.thermodynamic_integration import stepping_stones, thermodynamic_integration
 
 __all__ = [
+    "MBAR",
     "Crooks",
     "Sandwich",
     "annealed_importance_sampling",
@@ -22,7 +25,10 @@ __all__ = [
     "hysteresis",
     "jarzynski",
     "lower_bound",
+    "mbar",
     "overlap",
     "sandwich",
     "second_cumulant",
+    "stepping_stones",
+    "thermodynamic_integration",
 ]

@@ -103,12 +103,11 @@ def why_tail_not_sampled(work: np.ndarray) -> str:
     variance = spread(work)
     needed = FEWEST_ONE_SIDED * math.exp(2 * min(max(variance - 1.2, 0.0), 12.0))
     if n < needed:
-        seen = ""
-        if variance > 1.2:
-            seen = f"var(w) = {variance:.3g}: one run in {_brief(math.exp(min(variance, 13.0)))} carries exp(-w); "
+        rarity = _brief(math.exp(min(variance, 13.0)))
+        seen = f"var(w) = {variance:.3g}: one run in {rarity} carries exp(-w); " if variance > 1.2 else ""
         return (
-            f"{seen}the error bar of an exponential average needs about {_brief(needed)} runs, here {n}: make "
-            "more or slower runs, or add reverse ones"
+            f"{seen}the error bar of an exponential average needs about {_brief(needed)} runs, here {n}: "
+            "make more or slower runs, or add reverse ones"
         )
     index = tail_index(-work)
     if index > HEAVIEST_TAIL:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.special import expit, log_expit
 
 from heatbath.estimate import Estimate
@@ -22,7 +22,7 @@ def bar(forward: ArrayLike, reverse: ArrayLike) -> Estimate:
 
     Not reliable without overlap, below 20 values in a direction, or where a sign looks reversed.
     Raises `Refused` for NaN, -inf, an empty array or one without a finite value.
-    Source: Bennett, J. Comput. Phys. 22, 245 (1976), eqs. 10 and 12; Shirts, Bair, Hooker and Pande, Phys.
+    Source: Bennett, J. Comput. Phys. 22, 245 (1976); the error: Shirts, Bair, Hooker and Pande, Phys.
     Rev. Lett. 91, 140601 (2003).
     """
     forward, reverse = check_work(forward, "forward"), check_work(reverse, "reverse")
@@ -44,8 +44,7 @@ def solve(forward: np.ndarray, reverse: np.ndarray) -> float:
     centre, width = (forward.min() - reverse.min()) / 2, 1.0 + abs(shift)
     while balance(centre - width) > 0 or balance(centre + width) < 0:
         width *= 2
-    root = brentq(balance, centre - width, centre + width, xtol=1e-13)
-    return float(root)
+    return root_scalar(balance, bracket=(centre - width, centre + width), method="brentq", xtol=1e-13).root
 
 
 def _standard_error(forward: np.ndarray, reverse: np.ndarray, f: float) -> float:
@@ -62,7 +61,7 @@ def overlap(forward: ArrayLike, reverse: ArrayLike) -> float:
     """Overlap of both directions: element (0, 1) of the overlap matrix of two states, 0 to m/(n + m).
 
     Arguments as `bar`. Below about 0.03 the error bars are not to be believed. Raises as `bar`.
-    Source: Klimovich, Shirts and Mobley, J. Comput. Aided Mol. Des. 29, 397 (2015), eq. 7.
+    Source: Klimovich, Shirts and Mobley, J. Comput. Aided Mol. Des. 29, 397 (2015).
     """
     forward, reverse = check_work(forward, "forward"), check_work(reverse, "reverse")
     shift = math.log(forward.size / reverse.size)

@@ -43,7 +43,7 @@ def second_cumulant(work: ArrayLike) -> Estimate:
     ``work``: reduced work in nats, shape (n,), finite. Standard error sqrt(v/n + v^2 / (2 (n - 1))), v the
     variance (divisor n - 1). Reliable only where skewness and excess kurtosis are within 3 standard errors of
     0, from 20 runs.
-    Raises `Refused` as `jarzynski`, and for infinite work. Source: Jarzynski (1997), eq. 11.
+    Raises `Refused` as `jarzynski`, and for infinite work. Source: Jarzynski (1997).
     """
     w = check_work(work)
     if np.isinf(w).any():
@@ -82,7 +82,7 @@ def annealed_importance_sampling(log_weights: ArrayLike) -> Estimate:
 
     ``log_weights``: shape (n,), one a run (-inf is weight 0). With a normalised prior as state 0 and the
     posterior as state 1 it is the log evidence. The same as ``-jarzynski(-log_weights)``, with its error bar,
-    its conditions and what it raises. Source: Neal, Statistics and Computing 11, 125 (2001), eq. 11.
+    its conditions and what it raises. Source: Neal, Statistics and Computing 11, 125 (2001).
     """
     weights = np.asarray(log_weights, dtype=float)
     wrong = ~(weights < np.inf)
