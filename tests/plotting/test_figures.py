@@ -1,5 +1,6 @@
 """Every figure from synthetic arrays; equal bytes; hostile names; matplotlib's own settings stay."""
 
+import math
 import re
 import xml.etree.ElementTree as ET
 
@@ -9,6 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from heatbath import plotting
+from heatbath.estimate import Estimate
+from heatbath.free_energy import bar, crooks
 from heatbath.plotting import Trace
 from heatbath.plotting.style import span
 
@@ -78,8 +81,20 @@ def coloured_gallery() -> Figure:
     return plotting.gallery(np.full((1, 4, 3, 3), 255.0), ["a"])
 
 
+def work_histograms() -> Figure:
+    forward, reverse = np.random.default_rng(6).normal(0.5, 1, (2, 200))
+    found = crooks(forward, reverse)
+    return plotting.work_histograms(forward, reverse, bar(forward, reverse), found.crossing, found.slope)
+
+
+def work_of_one_direction() -> Figure:
+    unknown = Estimate(math.nan, math.nan, reliable=False, reason="one direction only")
+    return plotting.work_histograms(np.arange(9.0), np.empty(0), Estimate(1.0, 0.5), unknown, unknown)
+
+
 FIGURES = [energy, temperature, work_and_heat, first_law, parity, hyperparameters, convergence]
 FIGURES += [confusion, confusion_of_many, familiarity, gallery, coloured_gallery]
+FIGURES += [work_histograms, work_of_one_direction]
 
 
 @pytest.mark.parametrize("make", FIGURES, ids=lambda make: make.__name__)
@@ -123,6 +138,23 @@ def test_limits_of_constant_and_of_empty_values():
     assert span(np.ones(3)) == (0.5, 1.5)
     low, high = span(np.array([np.nan]))
     assert low < high
+
+
+@pytest.mark.parametrize(
+    ("forward", "reverse"),
+    [
+        ([2.0], [-2.0]),
+        ([5.0] * 30, [5.0] * 30),
+        ([1.0, 2.0, 1e23], [-1.0, -2.0, -1.5]),
+        ([1e30] * 3, [1e30] * 3),
+    ],
+)
+def test_work_of_any_size_is_drawn(forward, reverse):
+    """One value, one value again and again, overlapping atoms: bins are finite, the number of them too."""
+    found = crooks(forward, reverse)
+    best = bar(forward, reverse)
+    figure = plotting.work_histograms(np.array(forward), np.array(reverse), best, found.crossing, found.slope)
+    assert len(plotting.svg(figure, "x")) < 200_000
 
 
 def test_the_settings_of_matplotlib_stay():

@@ -17,6 +17,7 @@ VERBS = {
     "resume": "Go on with an interrupted run, or give a finished one more steps.",
     "run": "Repeat a run from its config.toml, bit for bit.",
     "thermometer": "Temperatures of a run, layer by layer, and what they say.",
+    "work": "Free energies from measured work, with a picture.",
     "reproduce": "Repeat what a paper of the field claims, and compare.",
     "doctor": "Check versions, devices and the arithmetic of this installation.",
 }

@@ -1,9 +1,7 @@
 """`heatbath predict`: new rows with honest uncertainty."""
 
 import csv
-import errno
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,8 @@ import numpy as np
 
 from heatbath.cli.answer import answer, common
 from heatbath.cli.learn import load_table
+from heatbath.cli.out import check_out, write_out
 from heatbath.data import DataSet, Table, check_columns, find, indices_of
-from heatbath.errors import Refused, Stopped
 from heatbath.learning.classify import classify
 from heatbath.learning.classify import scores as class_scores
 from heatbath.learning.draws import Draws, read_draws
@@ -22,7 +20,7 @@ from heatbath.learning.predict import predict, scores
 from heatbath.learning.problem import matching
 from heatbath.learning.unfamiliar import auroc, of_regression, unfamiliar
 from heatbath.store import RunFolder
-from heatbath.store.files import show, write_new
+from heatbath.store.files import show
 
 
 @click.command("predict", short_help="Predict new rows with a finished run.")
@@ -123,16 +121,6 @@ def rows_of(outliers: str, names: Mapping[str, Any]) -> np.ndarray:
     return table.select(matching(table, names["inputs"], names["targets"], names.get("shape", ())))
 
 
-def check_out(out: Path) -> None:
-    """Refused, before anything is computed, where no new file can be made."""
-    if os.path.lexists(out):
-        raise Refused(f"{show(out)} exists already: choose another --out")
-    if not os.path.isdir(out.parent):
-        raise Refused(
-            f"cannot write {show(out)}: there is no folder {show(out.parent)}; choose another --out"
-        )
-
-
 def write(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     """One line a row, numbers with nine digits."""
     texts = [
@@ -143,9 +131,4 @@ def write(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     writer = csv.writer(text)
     writer.writerow(columns)
     writer.writerows(zip(*texts, strict=True))
-    try:
-        write_new(path, text.getvalue().encode())
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        kind = Stopped if full else Refused
-        raise kind(f"cannot write {show(path)}: {error.strerror}; choose another --out") from error
+    write_out(path, text.getvalue().encode())

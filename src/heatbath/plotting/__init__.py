@@ -5,6 +5,7 @@ from heatbath.plotting.classes import confusion, familiarity, gallery
 from heatbath.plotting.posterior import convergence, hyperparameters, parity
 from heatbath.plotting.style import Trace, label, png, replica_mean, svg
 from heatbath.plotting.traces import energy_trace, temperature_trace
+from heatbath.plotting.work import work_histograms
 
 __all__ = [
     "Trace",
@@ -22,4 +23,5 @@ __all__ = [
     "svg",
     "temperature_trace",
     "work_and_heat",
+    "work_histograms",
 ]
