@@ -7,18 +7,28 @@ table.
 from collections.abc import Callable
 
 from heatbath.theory import (
+    annealing_exact,
+    breathing_trap,
+    dragged_trap,
+    driven_trap,
     entropy_production,
     escape,
     gaussian,
+    gaussian_work,
     goldt_seifert,
+    ising_exact,
     langevin_relaxation,
     learning_coefficient,
     least_squares,
     mandt,
     noise_scale,
+    optimal_protocols,
+    piston,
+    quadratic_work,
     stationary,
     tail_index,
     thermostats,
+    two_state,
 )
 
 FAMILIES: dict[str, tuple[Callable, ...]] = {
@@ -99,6 +109,67 @@ FAMILIES: dict[str, tuple[Callable, ...]] = {
         escape.mean_first_passage_time,
         escape.kramers_time,
         escape.linear_barrier,
+    ),
+    "quadratic_work": (
+        quadratic_work.log_average,
+        quadratic_work.moments,
+    ),
+    "driven_trap": (
+        driven_trap.work,
+        driven_trap.euler_maruyama_shadow_work,
+        driven_trap.euler_maruyama_usable_step,
+        driven_trap.baoab_usable_step,
+    ),
+    "dragged_trap": (
+        dragged_trap.continuous,
+        dragged_trap.jumps,
+        dragged_trap.lag_divergence,
+        dragged_trap.euler_maruyama,
+        dragged_trap.baoab,
+    ),
+    "breathing_trap": (
+        breathing_trap.free_energy,
+        breathing_trap.ramp,
+        breathing_trap.jumps,
+        breathing_trap.generating_function,
+        breathing_trap.euler_maruyama,
+    ),
+    "optimal_protocols": (
+        optimal_protocols.drag_work,
+        optimal_protocols.drag_centre,
+        optimal_protocols.stiffness_work,
+        optimal_protocols.stiffness_protocol,
+    ),
+    "two_state": (
+        two_state.free_energy,
+        two_state.work_distribution,
+        two_state.arrow_of_time,
+        two_state.erasure,
+    ),
+    "piston": (
+        piston.free_energy,
+        piston.mean_work,
+        piston.exponential_average,
+        piston.work,
+    ),
+    "ising_exact": (
+        ising_exact.ring_free_energy,
+        ising_exact.ring_work,
+        ising_exact.torus_log_partition,
+    ),
+    "annealing_exact": (
+        annealing_exact.gamma,
+        annealing_exact.gamma_length,
+        annealing_exact.least_dissipation,
+        annealing_exact.evidence_log_partition,
+        annealing_exact.evidence_energy,
+        annealing_exact.evidence_length,
+        annealing_exact.evidence_annealing,
+    ),
+    "gaussian_work": (
+        gaussian_work.jarzynski_error,
+        gaussian_work.cumulant_error,
+        gaussian_work.bar_error,
     ),
 }
 
