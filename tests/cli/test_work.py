@@ -238,7 +238,7 @@ def test_bad_files(refused, tmp_path, monkeypatch, text, words):
         (["wrk.csv"], "near names there: 'work.csv'"),
         (["work.csv", "--column", "forwrd"], "no wanted column 'forwrd'; the columns are 'forward', 'back'"),
         (["work.csv", "work.csv", "--column", "forward,bck"], "no wanted column 'bck'"),
-        (["work.csv", "--column", "forward,back"], "give one name"),
+        (["work.csv", "--column", "forward,back"], "it may be the same file"),
         (["work.csv", "work.csv", "--column", "a,b,c"], "give one name"),
         (["work.csv", "work.csv", "--column", "forward,"], "give one name"),
         (["work.csv", "--column", "forward", "--negate-reverse"], "there is no REVERSE"),

@@ -93,7 +93,9 @@ def picture(out: Path | None, forward: Path) -> Path:
 def columns(column: str, reverse: Path | None) -> tuple[str, str]:
     """The columns of both files; empty where there is only one to choose."""
     names = [name.strip() for name in column.split(",")]
-    if len(names) > 2 or (len(names) == 2 and (reverse is None or not all(names))):
+    if len(names) == 2 and reverse is None:
+        raise Refused(f"--column {column!r:.100}: two names need REVERSE too; it may be the same file")
+    if len(names) > 2 or (len(names) == 2 and not all(names)):
         raise Refused(f"--column {column!r:.100}: give one name, or one for each of FORWARD and REVERSE")
     return names[0], names[-1]
 

@@ -209,9 +209,9 @@ def _parse(
     if not kept and not texts:
         raise refused(path, "every column is ignored; keep at least one", line=1)
     columns = tuple(names[index] for index in kept)
-    values = None if ignore or texts else _at_once(lines, len(names))
+    values = None if texts else _at_once(lines, len(names))
     if values is not None:
-        return columns, values, {}
+        return columns, np.ascontiguousarray(values[:, kept]), {}
     file.seek(0)
     found: dict[str, list[str]] = {names[index]: [] for index in texts}
     rows = _rows(_lines(file, path), path)
