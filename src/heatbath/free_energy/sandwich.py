@@ -41,7 +41,7 @@ def sandwich(forward: ArrayLike, reverse: ArrayLike) -> Sandwich:
     apart by 3 joint standard errors. Raises `Refused` as `bar`.
     Source: Grosse, Ghahramani and Adams, arXiv:1511.02543 (2015).
     """
-    upper, back, middle = jarzynski(forward), jarzynski(reverse), bar(forward, reverse)
+    middle, upper, back = bar(forward, reverse), jarzynski(forward), jarzynski(reverse)
     meaning = back.meaning.replace("upwards", "downwards")
     lower = replace(back, value=-back.value, meaning=meaning)
     gap, error = upper.value - lower.value, math.hypot(upper.std_error, lower.std_error)

@@ -26,8 +26,8 @@ def thermodynamic_integration(couplings: ArrayLike, energies) -> Estimate:
     lambda the inverse temperature and V = -log likelihood, -f is the log evidence.
 
     The standard error is that of the means and variances, without the error of the rule; ``meaning`` gives
-    the difference from the plain trapezoid. Not reliable where leaving out every second coupling says that the
-    rule's error exceeds the standard error, where neighbours are over 1 nat apart (symmetrised KL,
+    the difference from the plain trapezoid. Not reliable where leaving out every second coupling says that
+    the rule's error exceeds the standard error, where neighbours are over 1 nat apart (symmetrised KL,
     h (<V>_k - <V>_{k+1})), where <V> rises with the coupling, or below 20 samples at one of them.
     Raises `Refused` for couplings out of order, and energies that are not finite.
     Source: Friel, Hurn and Wyse, Statistics and Computing 24, 709 (2014).
@@ -87,9 +87,9 @@ def _why_not(steps: np.ndarray, means: np.ndarray, errors2: np.ndarray, fewest: 
 def stepping_stones(couplings: ArrayLike, energies) -> Estimate:
     """Free-energy difference f_K - f_1 in kT as a sum of one-step Jarzynski averages, free of discretisation.
 
-    sum over k of -ln < exp(-(lambda_{k+1} - lambda_k) V) >_k; arguments as `thermodynamic_integration` (the
-    last samples are not used). Standard errors add in quadrature. Reliable where every stone is, by the rules of
-    `jarzynski`. Raises `Refused` as `thermodynamic_integration`.
+    sum over k of -ln < exp(-(lambda_{k+1} - lambda_k) V) >_k. Arguments as `thermodynamic_integration` (the
+    last samples are not used). Standard errors add in quadrature. Reliable where every stone is, by the rules
+    of `jarzynski`. Raises `Refused` as `thermodynamic_integration`.
     Source: Xie, Lewis, Fan, Kuo and Chen, Systematic Biology 60, 150 (2011).
     """
     ladder, samples = check_ladder(couplings, energies)
