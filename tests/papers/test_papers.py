@@ -9,7 +9,7 @@ from heatbath.errors import Refused
 from heatbath.papers import Job, find, papers
 from heatbath.plotting import svg
 
-FAST = {"goldt-seifert-2017", "mandt-2017"}
+FAST = {"collin-2005", "goldt-seifert-2017", "mandt-2017"}
 CASES = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in papers()]
 
 
