@@ -21,7 +21,8 @@ class Posterior(System):
     items as leading axis. The coupling ``likelihood`` (1 if the control does not name it) is the
     experimenter's: 0 is the prior, 1 the posterior, between them lies annealing. ``total``: how many items
     there are, where ``data`` holds only a sample of them, from which the energy is then estimated, while the
-    minibatches come from elsewhere (``stream`` of `simulate`).
+    minibatches come from elsewhere (``stream`` of `simulate`). ``sample_prior(key)``: an exact draw from the
+    prior, like ``initial``; `heatbath.learning.evidence` is surer and faster where it is given.
 
     Items are computed in the parameters' own dtype and summed in float64 (where x64 is on);
     ``precise=True`` computes all of it in float64.
@@ -34,6 +35,7 @@ class Posterior(System):
     precise: bool = eqx.field(static=True, default=False)
     total: int | None = eqx.field(static=True, default=None)
     repeated: int = eqx.field(static=True, default=0)  # items at the end that are there twice: `reordered`
+    sample_prior: Callable[[Array], Any] | None = eqx.field(static=True, default=None)
 
     @property
     def n_items(self) -> int:

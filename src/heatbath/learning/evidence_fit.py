@@ -1,0 +1,117 @@
+"""The reference: a mixture fitted to the end of the path and to the modes that ascents find."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from heatbath.learning.evidence_density import Model
+from heatbath.learning.evidence_mixture import SLOTS, Mixture, Weights, maximised
+from heatbath.learning.evidence_modes import ASCENTS, LARGEST, climbed, constants, distinct, log_posterior
+
+CLUSTERS = 3  # of the population, at most
+ROUNDS = 4  # of draws from which the mixture is refitted, at most
+ROUND_CHUNKS = 16
+
+
+@eqx.filter_jit
+def component_logs(model: Model, mixture: Mixture, xs: Array) -> Array:
+    """ln density of each component at points (n, d), shape (K, n)."""
+    return mixture.log_densities(xs, jax.vmap(model.log_prior)(xs))
+
+
+def reference(
+    model: Model, prior: np.ndarray, population: np.ndarray, exact: bool, key: Array
+) -> tuple[Mixture, int]:
+    """A mixture like the posterior, and the gradients it took.
+
+    ``prior``, ``population``: points (n, d) at the two ends of the path. ``exact``: the first component is
+    the prior itself, which bounds the weights by the largest likelihood ratio; else a t fitted to ``prior``.
+    """
+    means, scales = [prior.mean(axis=0)], [_covariance(prior)]
+    gradients = 0
+    if model.d <= LARGEST:
+        modes = climbed(model, _starts(model, prior, population))
+        gradients = modes.gradients
+        found = distinct(modes, SLOTS - 1 - CLUSTERS)
+        means += list(found[0])
+        scales += list(found[1])
+    fitted = _clustered(model, population)
+    means += list(fitted[0])
+    scales += list(fitted[1])
+    shares = np.full(len(means), 1 / len(means))
+    return _refitted(model, Mixture.of(shares, np.array(means), np.array(scales), exact), key), gradients
+
+
+def _refitted(model: Model, mixture: Mixture, key: Array) -> Mixture:
+    """Shares fitted to weighted draws; then means and scales too, for as long as that raises the effective
+    size of fresh draws."""
+    first, *keys = jax.random.split(key, ROUNDS)
+    shared = Weights(model, mixture, ROUND_CHUNKS, first, keep=True).refitted(shares_only=True)
+    mixture, best, most = shared, shared, 0.0
+    for k in keys:
+        weights = Weights(model, mixture, ROUND_CHUNKS, k, keep=True)
+        if not weights.ess > most:
+            break
+        best, most = mixture, weights.ess
+        mixture = weights.refitted()
+    return best
+
+
+def _starts(model: Model, prior: np.ndarray, population: np.ndarray) -> Array:
+    """Half of the ascents start in the population, a quarter at draws from the prior and a quarter at the
+    highest `constants`."""
+    named = np.concatenate([constants(model), prior[-ASCENTS:]])
+    heights = np.asarray(log_posterior(model, jnp.asarray(_padded(named))))[: len(named)]
+    best = named[np.argsort(-np.nan_to_num(heights, nan=-np.inf))[: ASCENTS // 4]]
+    some = population[:: len(population) // (ASCENTS // 2)][: ASCENTS // 2]
+    return jnp.asarray(np.concatenate([some, prior[: ASCENTS // 4], best]))
+
+
+def _padded(points: np.ndarray) -> np.ndarray:
+    """To a power of two of rows, so that programs compiled for few numbers of points serve all."""
+    rows = 1 << (len(points) - 1).bit_length()
+    return np.concatenate([points, np.repeat(points[:1], rows - len(points), axis=0)])
+
+
+def _covariance(points: np.ndarray) -> np.ndarray:
+    """Shrunk towards its diagonal as if by d + 1 more points."""
+    n, d = points.shape
+    covariance = np.atleast_2d(np.cov(points.T))
+    keep = (d + 1) / (n + d + 1)
+    covariance = (1 - keep) * covariance + keep * np.diag(np.diag(covariance))
+    return covariance + 1e-12 * (np.trace(covariance) / d + 1e-12) * np.eye(d)
+
+
+def _clustered(model: Model, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and scales of one t, or of `CLUSTERS` where that explains the points better by the Bayesian
+    information criterion (Schwarz 1978)."""
+    n, d = points.shape
+    single = _maximum(model, points, points.mean(axis=0)[None], _covariance(points)[None])
+    if n < 10 * d * CLUSTERS:
+        return single[1:]
+    centres = [points[0]]
+    precision = np.linalg.inv(_covariance(points))
+    for _ in range(CLUSTERS - 1):  # farthest first
+        offs = points[:, None] - np.array(centres)
+        centres.append(points[np.argmax(np.min(np.einsum("nki,ij,nkj->nk", offs, precision, offs), axis=1))])
+    scales = np.repeat(_covariance(points)[None] / 4, CLUSTERS, axis=0)
+    several = _maximum(model, points, np.array(centres), scales)
+    price = (CLUSTERS - 1) * (1 + d + d * (d + 1) / 2) * np.log(n) / 2
+    return (several if several[0] - price > single[0] else single)[1:]
+
+
+def _maximum(
+    model: Model, points: np.ndarray, means: np.ndarray, scales: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """ln likelihood, means and scales after 20 steps of expectation maximisation."""
+    k = len(means)
+    mixture = Mixture.of(np.full(k, 1 / k), means, scales, False)
+    for _ in range(20):
+        logs = np.asarray(component_logs(model, mixture, jnp.asarray(points)))
+        mixture = maximised(mixture, points, np.zeros(len(points)), logs)
+    with np.errstate(divide="ignore"):
+        total = float(np.logaddexp.reduce(logs + np.log(np.asarray(mixture.shares))[:, None], axis=0).sum())
+    factors = np.asarray(mixture.factors)[:k]
+    return total, np.asarray(mixture.means)[:k], factors @ np.swapaxes(factors, 1, 2)
