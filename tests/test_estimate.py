@@ -20,6 +20,7 @@ from heatbath.estimate import Estimate, with_error
         (1.0, 0.0996, "1.00(10)"),
         (2.5, 0.0, "2.5"),
         (2.5, math.inf, "2.5 +- inf"),
+        (1.2e27, 3.4e25, "1.2e+27 +- 3.4e+25"),
     ],
 )
 def test_two_digits_of_the_error(value, error, text):

@@ -47,6 +47,8 @@ def with_error(value: float, std_error: float) -> str:
     """A value with two digits of its standard error in parentheses: ``1.2346(12)``."""
     if not (math.isfinite(value) and math.isfinite(std_error)) or std_error <= 0:
         return f"{value:.6g}" if not std_error > 0 else f"{value:.6g} +- {std_error:.2g}"
+    if std_error >= 1e9:
+        return f"{value:.2g} +- {std_error:.2g}"
     digits = 1 - math.floor(math.log10(std_error))
     scaled = round(std_error * 10**digits)
     if scaled >= 100:
