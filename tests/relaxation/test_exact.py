@@ -1,4 +1,4 @@
-"""Exact relaxation: linear chains, small chains, landscapes, driven networks. No randomness, no false alarms."""
+"""Exact relaxation: linear and small chains, landscapes, driven networks. No randomness, no false alarms."""
 
 import json
 
@@ -80,7 +80,7 @@ def test_h_theorem_of_a_linear_chain_with_currents():
 
 
 def test_transport_distance_of_gaussians():
-    """Commuting covariances in closed form; others through the optimal map, which carries one to the other."""
+    """Commuting covariances in closed form; others through the optimal map from one to the other."""
     first, second = np.diag([4.0, 1.0]), np.diag([1.0, 9.0])
     assert wasserstein_distance([0, 0], first, [3, 0], second) == pytest.approx(np.sqrt(9 + 1 + 4))
     other = np.array([[2.0, 0.8], [0.8, 1.0]])
@@ -182,7 +182,8 @@ def test_h_theorem_against_the_checks_own_chains(shared):
     if not path.is_file():
         pytest.skip("needs checks/stats/exact_chain.py of the optional folder ../shared")
     spec = importlib.util.spec_from_file_location("exact_chain", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     harness = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(harness)
     energies = np.random.default_rng(1).normal(size=8)

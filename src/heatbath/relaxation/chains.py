@@ -56,7 +56,7 @@ class MarkovChain:
 
     @property
     def spectral_gap(self) -> float:
-        """1 less the second largest |eigenvalue|: what is left of a deviation shrinks so a step, in the end."""
+        """1 less the second largest |eigenvalue|: by so much a deviation shrinks in a step, in the end."""
         sizes = np.sort(np.abs(np.linalg.eigvals(self.transition)))
         return float(1 - sizes[-2]) if len(sizes) > 1 else 1.0
 
@@ -76,8 +76,7 @@ class MarkovChain:
         """Mean entropy production of the first ``steps`` steps, for states that are even under time reversal.
 
         Excess: the fall of D(p_n || pi). Housekeeping: what keeps the stationary currents going; 0 with
-        detailed balance (Esposito and Van den Broeck 2010; in discrete time Lee, Kwon and Park 2018). Infinite
-        where a step has no reverse.
+        detailed balance (Esposito and Van den Broeck 2010). Infinite where a step has no reverse.
         """
         total = np.zeros(3)
         for law in self.laws(start, steps)[:-1]:

@@ -48,6 +48,5 @@ def speed_limit(distance: float, duration: float, *, friction: float = 1.0, lag:
     Aurell, Mejia-Monasterio and Muratore-Ginanneschi 2011. ``distance``: W2 between the first and the last
     distribution (`wasserstein_distance`); ``lag``: T D(p_end || p_eq(lambda_end)), an energy.
     """
-    duration, friction = _checks.positive("duration", duration), _checks.positive("friction", friction)
-    distance, lag = _checks.nonnegative("distance", distance), _checks.nonnegative("lag", lag)
-    return float(friction * distance**2 / duration + lag)
+    rate = _checks.positive("friction", friction) / _checks.positive("duration", duration)
+    return float(rate * _checks.nonnegative("distance", distance) ** 2 + _checks.nonnegative("lag", lag))

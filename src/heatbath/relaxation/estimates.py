@@ -37,8 +37,8 @@ def neighbour_divergence(
 ) -> Estimate:
     """<U>/T + ln Z - S of replicas in a known energy, S by nearest neighbours (Kozachenko and Leonenko 1987).
 
-    Relied on up to 3 dimensions; refused above 10. The standard error contains the bias of the entropy, as the
-    change shows when ``neighbours`` is doubled.
+    Relied on up to 3 dimensions; refused above 10. The standard error contains the bias of the entropy, as it
+    shows when ``neighbours`` is doubled.
 
     Args:
         samples: (n, d), one from each replica, all different, at least 100.
@@ -103,8 +103,8 @@ def gaussian_fit(
 ) -> Estimate:
     """D of the Gaussian with the samples' moments from a Gaussian equilibrium; unbiased for Gaussian samples.
 
-    Where the equilibrium is Gaussian and the samples are not, a lower bound. The plug-in value is too large by
-    about d(d + 3)/4 (1/n + 1/m); the exact bias, from the moments of Wishart matrices, is taken off.
+    Where the equilibrium is Gaussian and the samples are not, a lower bound. The plug-in value is too large
+    by about d(d + 3)/4 (1/n + 1/m); the exact bias, from the moments of Wishart matrices, is taken off.
 
     Args:
         samples: (n, d), one from each replica.
@@ -116,7 +116,8 @@ def gaussian_fit(
         raise Refused("give the equilibrium either as a law (mean, covariance) or as draws")
     n, d = x.shape
     everyone = np.arange(n)
-    if law is not None:
+    if equilibrium is None:
+        assert law is not None
         known = _checks.vector("mean", law[0], d), _checks.definite("covariance", law[1], d)
         value, error = _jackknife(lambda kept: _fitted(x[kept], *known, None), n)
         return Estimate(value, error, n, meaning=f"{MEANING} Of a Gaussian fit.")
@@ -180,8 +181,8 @@ def _log_ball(d: int) -> float:
 
 
 def _distances(points: np.ndarray, among: np.ndarray, k: int, *, own: bool) -> np.ndarray:
-    """Distance of each of ``points`` to its k-th neighbour ``among`` others, (n,); ``own``: it is one of them."""
-    found = np.asarray(KDTree(among).query(points, k=[k + own])[0])[:, 0]
+    """Distance (n,) of each of ``points`` to its k-th neighbour ``among`` others; ``own``: it is one too."""
+    found = np.asarray(KDTree(among).query(points, k=[k + own])[0])[:, 0]  # pyright: ignore[reportArgumentType]
     if not found.min() > 0:
         raise Refused("samples coincide: nearest neighbours need independent, different ones")
     return found

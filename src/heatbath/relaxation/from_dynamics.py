@@ -21,9 +21,9 @@ def linear_chain(
 ) -> LinearChain:
     """The chain that ``dynamics`` makes of a quadratic energy, in its full phase space: (x), or (x, p).
 
-    By differentiation of ``dynamics.step_given`` at the vector ``positions`` (d,); the order of the letters of
-    a splitting is kept. Raises `Refused` where a step is not linear in its state and normal noise: the energy
-    is not quadratic, or the step is Metropolised.
+    By differentiation of ``dynamics.step_given`` at the vector ``positions`` (d,). Raises `Refused` where a
+    step is not linear in its state and normal noise: the energy is not quadratic, or the step is
+    Metropolised.
     """
     import equinox as eqx
     import jax
@@ -62,9 +62,9 @@ def grid_chain(
     the chain's target exp(-U/T) on it.
 
     P_ij is the density of the step from x_i to x_j times the spacing and the chance of acceptance, which the
-    dynamics itself gives; rejections stay. Errors of this rule vanish exponentially once the step is wider than
-    the spacing; MALA keeps detailed balance with the target exactly. Raises `Refused` where proposals are
-    narrower than the spacing or, without Metropolis, more than 1e-6 of a row leaves the grid.
+    dynamics itself gives; rejections stay. Errors of this rule vanish exponentially once the step is wider
+    than the spacing; MALA keeps detailed balance with the target exactly. Raises `Refused` where proposals
+    are narrower than the spacing or, without Metropolis, more than 1e-6 of a row leaves the grid.
     """
     import jax
     import jax.numpy as jnp

@@ -55,10 +55,12 @@ class LinearChain:
 
     def divergences(self, steps: int, mean: ArrayLike, covariance: ArrayLike) -> np.ndarray:
         """D(p_n || stationary) in nats after n = 0 ... ``steps`` steps, (steps + 1,); it never rises."""
-        rest = self.stationary
-        return np.array([divergence(*law, *rest) for law in self._laws(steps, mean, covariance)])
+        rest_mean, rest = self.stationary
+        return np.array([divergence(m, s, rest_mean, rest) for m, s in self._laws(steps, mean, covariance)])
 
-    def _laws(self, steps: int, mean: ArrayLike, covariance: ArrayLike) -> list[tuple]:
+    def _laws(
+        self, steps: int, mean: ArrayLike, covariance: ArrayLike
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         size = len(self.noise)
         laws = [(_checks.vector("mean", mean, size), _checks.semidefinite("covariance", covariance, size))]
         for _ in range(_checks.count("steps", steps, 0)):

@@ -26,8 +26,8 @@ def stein_test(
     """Are independent replicas distributed as exp(-U/T)? Needs no normalisation and no equilibrium draws.
 
     Squared kernel Stein discrepancy with the inverse multiquadric kernel (c^2 + |x - y|^2)^-1/2, c the median
-    distance (Gorham and Mackey 2017), against its own null by random signs (Liu, Lee and Jordan 2016). It looks
-    at the landscape where the samples are: replicas that all sit in one of several basins pass.
+    distance (Gorham and Mackey 2017), against its own null by random signs (Liu, Lee and Jordan 2016). It
+    looks at the landscape where the samples are: replicas that all sit in one of several basins pass.
 
     Args:
         samples: (n, d), one from each replica, 20 to 4,000.
@@ -52,7 +52,7 @@ def stein_test(
 
 
 def _stein_kernel(x: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """The kernel (n, n) whose mean over pairs from the target is 0; ``score``: gradient of the log density."""
+    """The kernel (n, n) whose mean over pairs from the target is 0; ``score``: grad ln density, (n, d)."""
     distances = pdist(x)
     median = np.median(distances)
     if not median > 0:
