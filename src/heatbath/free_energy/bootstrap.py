@@ -22,7 +22,8 @@ def bootstrap(
 
     ``works``: arrays whose first axis counts independent runs (whole trajectories), each resampled with
     replacement on its own; ``paired=True`` draws the same runs from all of them (cycles that hold a forward
-    and a reverse run). The error bar of a single run is infinite. Same seed, same resamples.
+    and a reverse run). The error bar is infinite for a single run, and where a resample has
+    no finite value (no overlap). Same seed, same resamples.
     Raises `Refused` for fewer than 2 resamples, for paired arrays of unequal length, and as the estimator.
     Source: Efron, Annals of Statistics 7, 1 (1979).
     """
@@ -41,4 +42,8 @@ def bootstrap(
     for i in range(resamples):
         rows = [rng.integers(n, size=n) for n in sizes]
         values[i] = estimator(*(a[rows[0] if paired else r] for a, r in zip(arrays, rows, strict=True))).value
+    lost = int(np.sum(~np.isfinite(values)))
+    if lost:
+        reason = found.reason or f"{lost} of {resamples} resamples have no finite value: too few runs overlap"
+        return replace(found, std_error=math.inf, reliable=False, reason=reason)
     return replace(found, std_error=float(values.std(ddof=1)))

@@ -24,10 +24,10 @@ def crooks(forward: ArrayLike, reverse: ArrayLike) -> Crooks:
     """Logistic fit of the direction of a run on its work: ln P_F(w)/P_R(-w) = slope (w - crossing).
 
     ``forward`` (n,) and ``reverse`` (m,): reduced work in nats of independent runs, as for `bar`. Crooks'
-    theorem says slope 1 and crossing f_1 - f_0. Standard errors are those of maximum likelihood at given n and m
-    (inverse information, less 1/n + 1/m for the intercept; Prentice and Pyke, Biometrika 66, 403, 1979). Not
-    reliable where the slope is off 1 by 3 of them, and where `bar` is not. Without overlap, with a single
-    value, or work that does not vary there is no fit (NaN). Raises `Refused` as `bar`.
+    theorem says slope 1 and crossing f_1 - f_0. Standard errors are those of maximum likelihood at given n
+    and m: the inverse information, less 1/n + 1/m for the intercept (Prentice and Pyke, Biometrika 66, 403,
+    1979). Not reliable where the slope is off 1 by 3 of them, and where `bar` is not. Without overlap, with a
+    single value, or work that does not vary there is no fit (NaN). Raises `Refused` as `bar`.
     Source: Crooks, Phys. Rev. E 60, 2721 (1999), eq. 2; the fit: Shirts, Bair, Hooker and Pande, Phys. Rev.
     Lett. 91, 140601 (2003).
     """
