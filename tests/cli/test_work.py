@@ -244,6 +244,7 @@ def test_bad_files(refused, tmp_path, monkeypatch, text, words):
         (["work.csv", "--column", "forward", "--negate-reverse"], "there is no REVERSE"),
         (["work.csv", "--temperature", "0"], "a positive number"),
         (["work.csv", "--temperature", "nan"], "a positive number"),
+        (["work.csv", "--temperature", "1e-300"], "a positive number"),
         (["work.csv", "--column", "forward", "--out", "picture.pdf"], ".svg or .png"),
         (["work.csv", "--column", "forward", "--out", "taken.svg"], "exists already"),
         (["work.csv", "--column", "forward", "--out", "nowhere/a.svg"], "no folder nowhere"),

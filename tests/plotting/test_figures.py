@@ -147,6 +147,7 @@ def test_limits_of_constant_and_of_empty_values():
         ([5.0] * 30, [5.0] * 30),
         ([1.0, 2.0, 1e23], [-1.0, -2.0, -1.5]),
         ([1e30] * 3, [1e30] * 3),
+        ([1e30], [2.0]),
     ],
 )
 def test_work_of_any_size_is_drawn(forward, reverse):

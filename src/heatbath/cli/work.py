@@ -49,7 +49,7 @@ def command(
     heatbath work pulled.csv released.csv --temperature 4.114
     heatbath work cycles.csv cycles.csv --column w_unfold,w_refold --negate-reverse
     """
-    if not (temperature > 0 and math.isfinite(temperature)):
+    if not 1e-30 < temperature < 1e30:
         raise Refused(f"--temperature {temperature:g}: give kT in the units of the work, a positive number")
     if negate_reverse and reverse is None:
         raise Refused("--negate-reverse: there is no REVERSE; give its file")

@@ -53,8 +53,9 @@ def _edges(samples: list[np.ndarray], centre: float) -> np.ndarray:
     reach = max(REACH, 2 * min(abs(float(np.median(sample)) - centre) for sample in samples))
     low = max(min(sample.min() for sample in samples), centre - reach)
     high = min(max(sample.max() for sample in samples), centre + reach)
-    if not low < high:
-        return np.linspace(*span(np.array([low, high])), 4)
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-9 * size:  # one value, or no more than rounding
+        return np.linspace(low - 0.5 - 1e-6 * size, high + 0.5 + 1e-6 * size, 4)
     width = min(2 * np.subtract(*np.quantile(x, [0.75, 0.25])) / len(x) ** (1 / 3) for x in samples)
     few = width * MOST_BINS > high - low
     return np.linspace(low, high, (int(np.ceil((high - low) / width)) if few else MOST_BINS) + 1)
