@@ -36,7 +36,7 @@ def test_a_temperature_wrong_by_a_seventh_fails():
 
 @pytest.mark.teeth
 def test_a_shifted_direction_fails():
-    """0.2 kT added to the forward work only: Jarzynski's average and Bennett's ratio part by 6 standard errors."""
+    """0.2 kT added to the forward work only: the two estimates part by 6 errors."""
     states = states_of("coulomb")
     claim = one_sided("one state", states[0][:, 1] + 0.2, states[1][:, 0])
     assert claim.verdict == "fails"
