@@ -89,10 +89,10 @@ def test_infinite_and_huge_work_have_weight_zero():
 
 
 def test_second_cumulant_covers_on_gaussian_work_and_is_flagged_elsewhere():
-    """See `covered`. Gaussian work is flagged in under 2.5 % of runs: two tests at 3 s.e., heavy tails."""
+    """See `covered`. Gaussian work is flagged in under 4.5 % of runs: two tests at 2.5 s.e."""
     found, values, errors = repeats(second_cumulant, 9.0, 400)
     assert 0.92 < covered(values, errors, 1.5) < 0.98
-    assert np.mean([not e.reliable for e in found]) < 0.025
+    assert np.mean([not e.reliable for e in found]) < 0.045
     for stiffness in (3.0, 1 / 3):  # sudden change of a trap's stiffness: w is chi squared
         work = (stiffness - 1) / 2 * np.sum(RNG(0).normal(size=(400, 4)) ** 2, axis=1)
         other = second_cumulant(work)

@@ -41,8 +41,8 @@ def second_cumulant(work: ArrayLike) -> Estimate:
     """Free-energy difference f_1 - f_0 = mean(w) - var(w)/2, in kT: exact for Gaussian work only.
 
     ``work``: reduced work in nats, shape (n,), finite. Standard error sqrt(v/n + v^2 / (2 (n - 1))), v the
-    variance (divisor n - 1). Reliable only where skewness and excess kurtosis are within 3 standard errors of
-    0, from 20 runs.
+    variance (divisor n - 1). Reliable only where skewness and excess kurtosis are within 2.5 standard errors
+    of 0, from 20 runs.
     Raises `Refused` as `jarzynski`, and for infinite work. Source: Jarzynski (1997).
     """
     w = check_work(work)
@@ -69,7 +69,7 @@ def _why_not_gaussian(w: np.ndarray) -> str:
     skew_error = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
     kurtosis_error = 2 * skew_error * math.sqrt((n * n - 1) / ((n - 3) * (n + 5)))
     third, fourth = float(skew(w, bias=False)), float(kurtosis(w, bias=False))
-    if abs(third) <= 3 * skew_error and abs(fourth) <= 3 * kurtosis_error:
+    if abs(third) <= 2.5 * skew_error and abs(fourth) <= 2.5 * kurtosis_error:
         return ""
     return (
         f"the work is not Gaussian: skewness {third:.2g} ({skew_error:.1g}), excess kurtosis {fourth:.2g} "
