@@ -133,3 +133,5 @@ def test_refusals():
         driven_trap.work([1.0, 2.0], [0.0], KERNELS["exact"])
     with pytest.raises(Refused, match="stiffnesses must be positive"):
         breathing_trap.jumps([1.0, -2.0], 1.0, 1.0, 0.1)
+    with pytest.raises(Refused, match="number must be a whole number"):
+        dragged_trap.euler_maruyama(1.0, 1.0, 1.0, 1.0, 1.0, 0)

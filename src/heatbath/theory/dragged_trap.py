@@ -56,8 +56,8 @@ def euler_maruyama(
     stiffness: float, friction: float, temperature: float, velocity: float, time: float, number: int
 ) -> DrivenWork:
     """In ``number`` jumps, each followed by one Euler-Maruyama step of length time / number."""
-    kernel = driven_trap.euler_maruyama(time / number / friction, temperature)
-    return _dragged(stiffness, velocity * time, number, kernel)
+    step = time / _checks.count("number", number) / float(_checks.positive("friction", friction))
+    return _dragged(stiffness, velocity * time, number, driven_trap.euler_maruyama(step, temperature))
 
 
 def baoab(
@@ -70,11 +70,9 @@ def baoab(
     mass: float = 1.0,
 ) -> DrivenWork:
     """In ``number`` jumps, each followed by one BAOAB step of length time / number."""
-    return _dragged(
-        stiffness, velocity * time, number, driven_trap.baoab(time / number, friction, temperature, mass)
-    )
+    kernel = driven_trap.baoab(time / _checks.count("number", number), friction, temperature, mass)
+    return _dragged(stiffness, velocity * time, number, kernel)
 
 
 def _dragged(stiffness: float, distance: float, number: int, kernel: Kernel) -> DrivenWork:
-    centres = np.linspace(0, distance, _checks.count("number", number) + 1)
-    return driven_trap.work(np.full(number + 1, stiffness), centres, kernel)
+    return driven_trap.work(np.full(number + 1, stiffness), np.linspace(0, distance, number + 1), kernel)
