@@ -1,4 +1,4 @@
-"""The page of the docs: its example runs and prints what the page shows, and every public name stands there."""
+"""The page of the docs: its example prints what it shows, and every public name stands there."""
 
 import re
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
+from scipy.stats import norm
 
 from heatbath.errors import Refused
 
@@ -12,8 +13,8 @@ FEWEST = 20
 """Values in each direction, or of each state, below which no error bar is relied on."""
 FEWEST_ONE_SIDED = 400
 """Runs from which the error bar of an exponential average holds, at a variance of the work of about 1."""
-HEAVIEST_TAIL = 0.7
-"""Index of the weights' tail above which their average has no usable standard error (Vehtari et al. 2024)."""
+HEAVY_TAIL = 0.45
+"""Index of the weights' tail up to which it is never too heavy; at 1/2 their variance becomes infinite."""
 LEAST_OVERLAP = 0.03
 """Smallest element of the overlap matrix between neighbours (Klimovich, Shirts and Mobley 2015)."""
 
@@ -77,17 +78,24 @@ def spread(work: np.ndarray) -> float:
     return float(np.var(np.minimum(finite, 2 * np.median(finite) - finite.min()), ddof=1))
 
 
-def tail_index(log_weights: np.ndarray) -> float:
-    """Hill's index of the largest weights: above 1/2 their variance, above 1 their mean is not seen to exist.
+def tail_indices(work: np.ndarray) -> tuple[float, float]:
+    """Index of the tail of the weights exp(-w), and the highest one that Gaussian work would show.
 
-    The mean excess of the largest log weights over a threshold (Hill 1975), with the number of them as in
-    Pareto-smoothed importance sampling: min(n/5, 3 sqrt(n)).
+    Hill's estimator (1975): the mean of the largest log weights over a threshold, above which there are
+    min(n/5, 3 sqrt n) of them, as in Pareto-smoothed importance sampling (Vehtari et al. 2024). Above 1/2 the
+    weights have no variance. Gaussian work has index 0 in the end, but shows the mean excess of a Gaussian of
+    its variance, with a relative standard error of 1/sqrt(number).
     """
-    n = log_weights.size
-    ranked = np.sort(log_weights)
-    threshold = ranked[-1 - int(min(n / 5, 3 * math.sqrt(n)))]
-    top = ranked[ranked > threshold]
-    return float(np.mean(top - threshold)) if top.size and np.isfinite(threshold) else 0.0
+    n = work.size
+    ranked = np.sort(-work)
+    number = int(min(n / 5, 3 * math.sqrt(n)))
+    top = ranked[ranked > ranked[-1 - number]]
+    if not top.size:
+        return 0.0, math.inf
+    z = float(norm.isf(number / n))
+    excess = float(norm.pdf(z)) * n / number - z
+    gaussian = math.sqrt(spread(work)) * excess * (1 + 3 / math.sqrt(number))
+    return float(np.mean(top - ranked[-1 - number])), gaussian
 
 
 def why_tail_not_sampled(work: np.ndarray) -> str:
@@ -109,11 +117,11 @@ def why_tail_not_sampled(work: np.ndarray) -> str:
             f"{seen}the error bar of an exponential average needs about {_brief(needed)} runs, here {n}: "
             "make more or slower runs, or add reverse ones"
         )
-    index = tail_index(-work)
-    if index > HEAVIEST_TAIL:
+    index, gaussian = tail_indices(work)
+    if index > max(HEAVY_TAIL, gaussian):
         return (
-            f"the largest weights exp(-w) have a tail of index {index:.2g}, over {HEAVIEST_TAIL}: rarer runs "
-            "than those seen carry the average; make more or slower runs, or add reverse ones"
+            f"the weights exp(-w) have a heavy tail, index {index:.2g} (no variance from 0.5): runs rarer "
+            "than those seen may carry the average; make more or slower runs, or add reverse ones"
         )
     return ""
 

@@ -89,7 +89,7 @@ def annealed_importance_sampling(log_weights: ArrayLike) -> Estimate:
     if wrong.any():
         index = int(np.argmax(wrong))
         raise Refused(f"log_weights[{index}] is {weights.flat[index]:g}: a log weight is a number, or -inf")
-    found = jarzynski(-weights)
+    found = jarzynski(check_work(-weights, "log_weights"))
     meaning = found.meaning.replace("upwards", "downwards").replace("kT", "nats")
     return Estimate(-found.value, found.std_error, found.ess, found.reliable, found.reason, meaning)
 
