@@ -253,8 +253,8 @@ APPROXIMATE = {
 }
 ANSWERS = {name: (function, 1e-10) for name, function in EXACT.items()} | APPROXIMATE
 
-# Divergences and entropy production of a relaxation belong to heatbath.relaxation and its tests. The chains of the
-# last four are described nowhere: there the identities are tested on other chains.
+# Divergences and entropy production of a relaxation belong to heatbath.relaxation and its tests. The chains
+# of the last four are described nowhere: there the identities are tested on other chains.
 RELAXATION = {
     "OU k=2 g=1.5 T=.7 N(1.2,.1) t=0: D(p_t||p_eq)",
     "OU k=2 g=1.5 T=.7 N(1.2,.1) t=0.3: D(p_t||p_eq)",
