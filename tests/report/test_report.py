@@ -16,6 +16,7 @@ from heatbath.learning.problem import Standardisation
 from heatbath.learning.settings import Settings
 from heatbath.report import write_report
 from heatbath.report.records import Phase, equilibrium_step, late_band, read_phases
+from heatbath.report.relaxation import moving
 from heatbath.report.sections import groups
 from heatbath.store import RunFolder, sha256_of
 
@@ -146,10 +147,11 @@ def test_all_figures_are_there_inline_and_beside(whole):
     folder, html = whole
     page = Reader(html)
     assert page.open == []
-    assert page.count["svg"] == page.count["figcaption"] == 7
+    assert page.count["svg"] == page.count["figcaption"] == 8
     names = {path.name for path in (folder.path / "figures").iterdir()}
     assert names == {
         "energy.svg",
+        "relaxation.svg",
         "temperature.svg",
         "work_and_heat.svg",
         "first_law.svg",
@@ -227,6 +229,29 @@ def test_heat_of_the_anneal_is_what_work_leaves_of_the_energy_change(whole):
     np.testing.assert_allclose(anneal.heat, records["ledger/energy_change"] - records["ledger/work"])
     np.testing.assert_array_equal(sampling.heat, sampling.records["ledger/heat"])
     assert np.abs(sampling.residual).max() < 1e-10
+
+
+def test_the_relaxation_curve_says_what_it_is(whole):
+    html = whole[1]
+    assert "Relaxation: shake the bottle and put it down" in html
+    assert "It is a lower bound, by data processing" in html
+    first, last = re.search(
+        r"From at least ([\d,.e+]+) nats at the first saved step to ([\d.e-]+)", html
+    ).groups()
+    assert (
+        float(first.replace(",", "")) > 1e4
+    )  # the energy is 600 of its standard deviations away: 180,000 nats
+    assert float(last) < 0.5
+    assert "energy forgets in" in html
+    assert "slowest prediction in" in html
+
+
+def test_a_replica_that_broke_has_no_part_in_the_curve(whole):
+    phases = read_phases(whole[0], Settings(replicas=4))
+    energies = [phase.records["potential"].copy() for phase in phases]
+    energies[0][3, 1] = np.nan
+    energies[1][-2:, 2] = 7.0
+    assert moving(energies).tolist() == [True, False, False, True]
 
 
 def test_where_equilibrium_was_reached():

@@ -4,6 +4,7 @@ No JAX until a chain is made from a dynamics.
 """
 
 from heatbath.relaxation.chains import MarkovChain, Production, relative_entropy
+from heatbath.relaxation.curve import Curve, relaxation_curve
 from heatbath.relaxation.dissipation import dissipation_bound, speed_limit
 from heatbath.relaxation.driven_network import DrivenNetwork
 from heatbath.relaxation.estimates import (
@@ -19,6 +20,7 @@ from heatbath.relaxation.gaussian import LinearChain, ornstein_uhlenbeck, wasser
 from heatbath.relaxation.stein import SteinTest, stein_test
 
 __all__ = [
+    "Curve",
     "DrivenNetwork",
     "FokkerPlanck",
     "LinearChain",
@@ -34,6 +36,7 @@ __all__ = [
     "neighbour_divergence_between",
     "ornstein_uhlenbeck",
     "relative_entropy",
+    "relaxation_curve",
     "reversibility_sandwich",
     "speed_limit",
     "stein_test",

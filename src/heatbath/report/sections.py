@@ -10,6 +10,7 @@ from heatbath.learning.predict import predict
 from heatbath.plotting import Trace, label
 from heatbath.report.classes import class_sections, familiarity
 from heatbath.report.records import equilibrium_step, late_band
+from heatbath.report.relaxation import relaxation
 from heatbath.report.story import Section, Story
 
 MOST_TARGETS = 9
@@ -22,6 +23,8 @@ def sections(story: Story) -> Iterator[Section]:
     phases = story.phases
     if phases:
         yield energy(story)
+        if (curve := relaxation(story)) is not None:
+            yield curve
     if phases and phases[0].thermometer:
         yield temperature(story)
     if phases and phases[0].driven_until is not None:
