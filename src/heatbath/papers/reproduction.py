@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from heatbath.core import Progress
 
 FOLDER = Path(__file__).parent
-FILE = re.compile(r"[a-z0-9_]+_(19|20)\d\d")
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,9 @@ class Paper:
 
 
 def papers() -> dict[str, Paper]:
-    """The papers by id, sorted: the files NAME_YEAR.py of this folder, read and not imported."""
-    found = sorted(path for path in FOLDER.glob("*.py") if FILE.fullmatch(path.stem))
-    return {paper.id: paper for paper in map(_paper, found)}
+    """The papers by id, sorted: the files of this folder that define ``reproduce``, read and not imported."""
+    found = map(_paper, sorted(FOLDER.glob("*.py")))
+    return {paper.id: paper for paper in found if paper is not None}
 
 
 def find(name: str) -> Paper:
@@ -93,6 +91,9 @@ def find(name: str) -> Paper:
     return known[name]
 
 
-def _paper(path: Path) -> Paper:
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+def _paper(path: Path) -> Paper | None:
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    if not any(isinstance(part, ast.FunctionDef) and part.name == "reproduce" for part in module.body):
+        return None
+    text = ast.get_docstring(module) or ""
     return Paper(path.stem.replace("_", "-"), text.partition("\n")[0].rstrip("."))

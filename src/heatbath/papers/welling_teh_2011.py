@@ -35,8 +35,8 @@ def reproduce(job: Job) -> Reproduction:
     system, exact = mixture()
     chains = sample(job, system)
     ladder = noise_ratio(job, system, exact)
-    logistic, accuracy_figure = welling_teh_logistic.reproduce(job)
-    sources, distance_figure = welling_teh_sources.reproduce(job)
+    logistic, accuracy_figure = welling_teh_logistic.claims_and_figure(job)
+    sources, distance_figure = welling_teh_sources.claims_and_figure(job)
     claims = [*posterior_claims(chains, exact), *transition_claims(ladder), *logistic, *sources]
     figures = {
         "figure-1": posteriors(chains, exact),

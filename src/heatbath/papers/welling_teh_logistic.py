@@ -28,7 +28,7 @@ WHITE_BATCH, WHITE_STEP = 1_000, 2.5e-3
 RHAT = 1.05
 
 
-def reproduce(job: Job) -> tuple[list[Claim], Figure]:
+def claims_and_figure(job: Job) -> tuple[list[Claim], Figure]:
     """Claims, and the figure of accuracy and posterior."""
     data = dataset("a9a")
     curve, averaged = accuracy(job, data)

@@ -28,7 +28,7 @@ PRIOR_VARIANCE = 100.0
 STIFFEST = ITEMS * (1 + np.pi**2 / 9)  # curvature of U in Z: E[y^2] E[-(ln p)''(y)] of two sources, coupled
 
 
-def reproduce(job: Job) -> tuple[list[Claim], Figure]:
+def claims_and_figure(job: Job) -> tuple[list[Claim], Figure]:
     """Claims, and the figure of Amari distances."""
     problem = mixed(job)
     distances = {"SGLD": langevin(job, problem), "Hamiltonian Monte Carlo": monte_carlo(job, problem)}
