@@ -32,7 +32,7 @@ def test_two_values_by_hand():
     assert found.ess == pytest.approx(1.8, rel=1e-14)
 
 
-@pytest.mark.parametrize(("s2", "n"), [(0.5, 2000), (1.0, 400), (2.0, 10_000)])
+@pytest.mark.parametrize(("s2", "n"), [(0.5, 2000), (1.0, 400), (2.0, 5000)])
 def test_error_bars_that_are_called_reliable_cover(s2, n):
     """See `covered`; also at least 99 % of these runs are called reliable."""
     found, values, errors = repeats(jarzynski, s2, n, count=4000)
