@@ -1,24 +1,39 @@
 """The reference: a mixture fitted to the end of the path and to the modes that ascents find."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from heatbath.estimate import Estimate
+from heatbath.free_energy import bar
 from heatbath.learning.evidence_density import Model
-from heatbath.learning.evidence_mixture import SLOTS, Mixture, Weights, maximised
+from heatbath.learning.evidence_mixture import BLOCK, SLOTS, Mixture, Weights, drawn, maximised
 from heatbath.learning.evidence_modes import ASCENTS, LARGEST, climbed, constants, distinct, log_posterior
 
 CLUSTERS = 3  # of the population, at most
 ROUNDS = 4  # of draws from which the mixture is refitted, at most
-ROUND_CHUNKS = 16
+
+
+def log_mass(model: Model, prior: np.ndarray, key: Array) -> Estimate:
+    """ln of the integral of exp(log_prior), 0 for a normalised one: Bennett's acceptance ratio between draws
+    from the prior (n, d) and from a t fitted to them."""
+    fitted = Mixture.of(np.ones(1), prior.mean(axis=0)[None], covariance(prior)[None], False)
+    block = drawn(model, fitted, jnp.zeros(BLOCK, int), key)
+    log_prior, logs = component_logs(model, fitted, jnp.asarray(prior))
+    forward = np.asarray(block.logs[:, 0] - block.log_prior).ravel()
+    found = bar(np.where(np.isnan(forward), np.inf, forward), np.asarray(log_prior - logs[0]))
+    return replace(found, value=-found.value)
 
 
 @eqx.filter_jit
-def component_logs(model: Model, mixture: Mixture, xs: Array) -> Array:
-    """ln density of each component at points (n, d), shape (K, n)."""
-    return mixture.log_densities(xs, jax.vmap(model.log_prior)(xs))
+def component_logs(model: Model, mixture: Mixture, xs: Array) -> tuple[Array, Array]:
+    """ln density of the prior (n,) and of each component (K, n) at points (n, d)."""
+    log_prior = jax.vmap(model.log_prior)(xs)
+    return log_prior, mixture.log_densities(xs, log_prior)
 
 
 def reference(
@@ -29,7 +44,7 @@ def reference(
     ``prior``, ``population``: points (n, d) at the two ends of the path. ``exact``: the first component is
     the prior itself, which bounds the weights by the largest likelihood ratio; else a t fitted to ``prior``.
     """
-    means, scales = [prior.mean(axis=0)], [_covariance(prior)]
+    means, scales = [prior.mean(axis=0)], [covariance(prior)]
     gradients = 0
     if model.d <= LARGEST:
         modes = climbed(model, _starts(model, prior, population))
@@ -48,10 +63,10 @@ def _refitted(model: Model, mixture: Mixture, key: Array) -> Mixture:
     """Shares fitted to weighted draws; then means and scales too, for as long as that raises the effective
     size of fresh draws."""
     first, *keys = jax.random.split(key, ROUNDS)
-    shared = Weights(model, mixture, ROUND_CHUNKS, first, keep=True).refitted(shares_only=True)
+    shared = Weights(model, mixture, 1, first, keep=True).refitted(shares_only=True)
     mixture, best, most = shared, shared, 0.0
     for k in keys:
-        weights = Weights(model, mixture, ROUND_CHUNKS, k, keep=True)
+        weights = Weights(model, mixture, 1, k, keep=True)
         if not weights.ess > most:
             break
         best, most = mixture, weights.ess
@@ -62,20 +77,14 @@ def _refitted(model: Model, mixture: Mixture, key: Array) -> Mixture:
 def _starts(model: Model, prior: np.ndarray, population: np.ndarray) -> Array:
     """Half of the ascents start in the population, a quarter at draws from the prior and a quarter at the
     highest `constants`."""
-    named = np.concatenate([constants(model), prior[-ASCENTS:]])
-    heights = np.asarray(log_posterior(model, jnp.asarray(_padded(named))))[: len(named)]
+    named = np.concatenate([constants(model)[: len(prior) - ASCENTS], prior])[: len(prior)]
+    heights = np.asarray(log_posterior(model, jnp.asarray(named)))
     best = named[np.argsort(-np.nan_to_num(heights, nan=-np.inf))[: ASCENTS // 4]]
     some = population[:: len(population) // (ASCENTS // 2)][: ASCENTS // 2]
     return jnp.asarray(np.concatenate([some, prior[: ASCENTS // 4], best]))
 
 
-def _padded(points: np.ndarray) -> np.ndarray:
-    """To a power of two of rows, so that programs compiled for few numbers of points serve all."""
-    rows = 1 << (len(points) - 1).bit_length()
-    return np.concatenate([points, np.repeat(points[:1], rows - len(points), axis=0)])
-
-
-def _covariance(points: np.ndarray) -> np.ndarray:
+def covariance(points: np.ndarray) -> np.ndarray:
     """Shrunk towards its diagonal as if by d + 1 more points."""
     n, d = points.shape
     covariance = np.atleast_2d(np.cov(points.T))
@@ -88,15 +97,15 @@ def _clustered(model: Model, points: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Means and scales of one t, or of `CLUSTERS` where that explains the points better by the Bayesian
     information criterion (Schwarz 1978)."""
     n, d = points.shape
-    single = _maximum(model, points, points.mean(axis=0)[None], _covariance(points)[None])
+    single = _maximum(model, points, points.mean(axis=0)[None], covariance(points)[None])
     if n < 10 * d * CLUSTERS:
         return single[1:]
     centres = [points[0]]
-    precision = np.linalg.inv(_covariance(points))
+    precision = np.linalg.inv(covariance(points))
     for _ in range(CLUSTERS - 1):  # farthest first
         offs = points[:, None] - np.array(centres)
         centres.append(points[np.argmax(np.min(np.einsum("nki,ij,nkj->nk", offs, precision, offs), axis=1))])
-    scales = np.repeat(_covariance(points)[None] / 4, CLUSTERS, axis=0)
+    scales = np.repeat(covariance(points)[None] / 4, CLUSTERS, axis=0)
     several = _maximum(model, points, np.array(centres), scales)
     price = (CLUSTERS - 1) * (1 + d + d * (d + 1) / 2) * np.log(n) / 2
     return (several if several[0] - price > single[0] else single)[1:]
@@ -109,7 +118,7 @@ def _maximum(
     k = len(means)
     mixture = Mixture.of(np.full(k, 1 / k), means, scales, False)
     for _ in range(20):
-        logs = np.asarray(component_logs(model, mixture, jnp.asarray(points)))
+        logs = np.asarray(component_logs(model, mixture, jnp.asarray(points))[1])
         mixture = maximised(mixture, points, np.zeros(len(points)), logs)
     with np.errstate(divide="ignore"):
         total = float(np.logaddexp.reduce(logs + np.log(np.asarray(mixture.shares))[:, None], axis=0).sum())

@@ -2,6 +2,7 @@
 sampling from it."""
 
 import math
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,6 +15,7 @@ from heatbath.learning.evidence_density import Model
 
 SLOTS = 8  # components at most; the first is the prior, or what was fitted to it
 CHUNK = 256  # draws of one component at a time
+BLOCK = 16  # chunks in one call of a compiled program
 
 
 class Mixture(eqx.Module):
@@ -25,7 +27,7 @@ class Mixture(eqx.Module):
     factors: Array
     inverses: Array
     log_determinants: Array
-    prior: bool = eqx.field(static=True)  # the first component is the prior itself
+    prior: Array  # whether the first component is the prior itself
 
     @staticmethod
     def of(shares: np.ndarray, means: np.ndarray, scales: np.ndarray, prior: bool) -> "Mixture":
@@ -39,7 +41,7 @@ class Mixture(eqx.Module):
 
         logs = np.sum(np.log(np.diagonal(factors, axis1=1, axis2=2)), axis=1)
         fields = [padded(x) for x in (shares, means, factors, inverses, logs)]
-        return Mixture(fields[0], fields[1], fields[2], fields[3], fields[4], prior)
+        return Mixture(fields[0], fields[1], fields[2], fields[3], fields[4], jnp.asarray(prior))
 
     @property
     def d(self) -> int:
@@ -61,8 +63,9 @@ class Mixture(eqx.Module):
             return constant - self.log_determinants[k] - (nu + d) / 2 * jnp.log1p(jnp.sum(u * u, axis=1) / nu)
 
         def component(_, k):
-            inside = (lambda k: jnp.where(k == 0, log_prior, t(k))) if self.prior else t
-            return None, jax.lax.cond(self.shares[k] > 0, inside, lambda k: jnp.full(len(xs), -jnp.inf), k)
+            kind = jnp.where(self.shares[k] > 0, 1 + (self.prior & (k == 0)), 0)
+            ways = [lambda k: jnp.full(len(xs), -jnp.inf), t, lambda k: log_prior]
+            return None, jax.lax.switch(kind, ways, k)
 
         return jax.lax.scan(component, None, jnp.arange(SLOTS))[1]
 
@@ -70,23 +73,34 @@ class Mixture(eqx.Module):
         return jax.nn.logsumexp(self.log_densities(xs, log_prior) + jnp.log(self.shares)[:, None], axis=0)
 
     def draw(self, model: Model, k: Array, key: Array) -> Array:
-        """`CHUNK` draws of component k; those of a t in antithetic pairs (i, i + CHUNK/2)."""
+        """`CHUNK` independent draws of component k. (Antithetic pairs would not do: where the posterior is
+        nearly Gaussian both have the same weight.)"""
 
         def t(key):
             normals, gammas = jax.random.split(key)
-            z = jax.random.normal(normals, (CHUNK // 2, self.d)) @ self.factors[k].T
-            chi2 = -2 * jnp.sum(jnp.log(jax.random.uniform(gammas, (self.freedom // 2, CHUNK // 2))), axis=0)
-            z = z * jnp.sqrt(self.freedom / chi2)[:, None]
-            return self.means[k] + jnp.concatenate([z, -z])
+            z = jax.random.normal(normals, (CHUNK, self.d)) @ self.factors[k].T
+            chi2 = -2 * jnp.sum(jnp.log(jax.random.uniform(gammas, (self.freedom // 2, CHUNK))), axis=0)
+            return self.means[k] + z * jnp.sqrt(self.freedom / chi2)[:, None]
 
-        if not self.prior:
+        if model.posterior.sample_prior is None:
             return t(key)
         first = lambda key: jax.vmap(model.sample_prior)(jax.random.split(key, CHUNK))  # noqa: E731
-        return jax.lax.cond(k == 0, first, t, key)
+        return jax.lax.cond(self.prior & (k == 0), first, t, key)
+
+
+class Block(NamedTuple):
+    """Points (chunks, n, d), their log weights and log priors (chunks, n), components (chunks, K, n)."""
+
+    xs: Any
+    log_weights: Any
+    log_prior: Any
+    logs: Any
 
 
 @eqx.filter_jit
-def _weighted(model: Model, mixture: Mixture, components: Array, key: Array, keep: bool):
+def drawn(model: Model, mixture: Mixture, components: Array, key: Array) -> Block:
+    """A chunk of weighted draws of each of `BLOCK` components."""
+
     def chunk(_, at):
         k, key = at
         xs = mixture.draw(model, k, key)
@@ -94,11 +108,9 @@ def _weighted(model: Model, mixture: Mixture, components: Array, key: Array, kee
         log_p = log_prior + jax.vmap(model.log_likelihood)(xs)
         logs = mixture.log_densities(xs, log_prior)
         log_w = log_p - jax.nn.logsumexp(logs + jnp.log(mixture.shares)[:, None], axis=0)
-        log_w = jnp.where(jnp.isnan(log_w), -jnp.inf, log_w)
-        return None, (log_w, xs, logs) if keep else log_w
+        return None, Block(xs, jnp.where(jnp.isnan(log_w), -jnp.inf, log_w), log_prior, logs)
 
-    keys = jax.random.split(key, len(components))
-    return jax.lax.scan(chunk, None, (components, keys))[1]
+    return jax.lax.scan(chunk, None, (components, jax.random.split(key, BLOCK)))[1]
 
 
 def rounded(shares: np.ndarray, chunks: int) -> np.ndarray:
@@ -121,15 +133,20 @@ def log_of_mean(logs: np.ndarray) -> float:
 
 
 class Weights:
-    """Importance weights of ``chunks`` x `CHUNK` draws from a mixture, in strata of its components."""
+    """Importance weights of ``blocks`` x `BLOCK` x `CHUNK` draws, in strata of the mixture's components."""
 
-    def __init__(self, model: Model, mixture: Mixture, chunks: int, key: Array, keep: bool = False):
+    def __init__(self, model: Model, mixture: Mixture, blocks: int, key: Array, keep: bool = False):
+        chunks = blocks * BLOCK
         counts = rounded(np.asarray(mixture.shares), chunks)
         self.mixture = eqx.tree_at(lambda m: m.shares, mixture, jnp.asarray(counts / chunks))
         self.components = np.repeat(np.arange(SLOTS), counts)
-        found = _weighted(model, self.mixture, jnp.asarray(self.components), key, keep)
-        self.log_weights, *rest = (np.asarray(x) for x in (found if keep else (found,)))
-        self.xs, self.logs = rest if keep else (None, None)
+        keys = jax.random.split(key, blocks)
+        found = []
+        for components, k in zip(self.components.reshape(blocks, BLOCK), keys, strict=True):
+            block = drawn(model, self.mixture, jnp.asarray(components), k)
+            found.append(block if keep else block.log_weights)
+        self.log_weights = np.concatenate([x.log_weights if keep else x for x in found])
+        self.block = Block(*(np.concatenate(x) for x in zip(*found, strict=True))) if keep else None
 
     @property
     def log_mean(self) -> float:
@@ -145,22 +162,20 @@ class Weights:
 
     @property
     def std_error(self) -> float:
-        """Of `log_mean`: pairs are independent, and the number of draws of each component is fixed."""
+        """Of `log_mean`; the number of draws of each component is fixed."""
         w = np.exp(self.log_weights - self.log_mean)
-        pairs = (w[:, : CHUNK // 2] + w[:, CHUNK // 2 :]) / 2
         variance = 0.0
         for k in np.unique(self.components):
-            mine = pairs[self.components == k].ravel()
-            variance += (len(mine) / pairs.size) ** 2 * np.var(mine, ddof=1) / len(mine)
+            mine = w[self.components == k].ravel()
+            variance += (len(mine) / w.size) ** 2 * np.var(mine, ddof=1) / len(mine)
         return math.sqrt(variance)
 
     def refitted(self, shares_only: bool = False) -> Mixture:
         """One step of expectation maximisation on the weighted draws (population Monte Carlo, Cappe et al.
         2008): it lowers KL(posterior || mixture)."""
-        assert self.xs is not None
-        assert self.logs is not None
-        xs = self.xs.reshape(-1, self.mixture.d)
-        logs = np.moveaxis(self.logs, 1, 0).reshape(SLOTS, -1)
+        assert self.block is not None
+        xs = self.block.xs.reshape(-1, self.mixture.d)
+        logs = np.moveaxis(self.block.logs, 1, 0).reshape(SLOTS, -1)
         return maximised(self.mixture, xs, self.log_weights.ravel(), logs, shares_only)
 
 
@@ -193,4 +208,4 @@ def maximised(
         keep = (d + 1) / (d + 1 + count)
         means[k] += (1 - keep) * (mean - means[k])
         scales[k] = keep * scales[k] + (1 - keep) * seen
-    return Mixture.of(shares[active], means[active], scales[active], mixture.prior)
+    return Mixture.of(shares[active], means[active], scales[active], bool(mixture.prior))
