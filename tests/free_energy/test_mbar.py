@@ -34,8 +34,8 @@ def test_values_and_error_bars_over_repeats():
 
 
 @pytest.mark.teeth
-def test_the_mean_sees_energies_of_the_wrong_state():
-    """The planted fault: numbers of samples taken as equal, by relabelling a tenth of the largest state."""
+def test_the_mean_sees_samples_in_the_wrong_state():
+    """The planted fault: a tenth of state 0 is counted as state 1."""
     values = []
     for seed in range(100):
         u, states = harmonic(seed, (200, 100, 0, 150))
