@@ -18,6 +18,7 @@ VERBS = {
     "run": "Repeat a run from its config.toml, bit for bit.",
     "thermometer": "Temperatures of a run, layer by layer, and what they say.",
     "work": "Free energies from measured work, with a picture.",
+    "evidence": "Compare models of a table by their evidence.",
     "reproduce": "Repeat what a paper of the field claims, and compare.",
     "doctor": "Check versions, devices and the arithmetic of this installation.",
 }

@@ -1,7 +1,8 @@
 """Mean field: the Gibbs-Bogoliubov bound on ln Z. In machine learning its name is variational inference.
 
 A trial law q of independent coordinates has the variational free energy F_q = E_q[U] - S(q), and -F_q <= ln Z
-(kT = 1). What is minimised, and how, is the same for a posterior (q of normals) and for a magnet (q of spins).
+(kT = 1). What is minimised, and how, is the same for a posterior (q of normals) and for a magnet (q of
+spins).
 """
 
 import math
@@ -59,7 +60,8 @@ class Spins(eqx.Module):
 
 
 def free_energies(energy: Energy, law: Any, key: Array, draws: int) -> Array:
-    """U + ln q at points of the ``law`` q, whose mean is F_q; without scatter where q is the Boltzmann law."""
+    """U + ln q at points of the ``law`` q, whose mean is F_q; without scatter where q is the Boltzmann
+    law."""
     return jax.vmap(lambda x: energy(x) + law.log_density(x))(law.points(key, draws))
 
 
@@ -81,7 +83,8 @@ def minimised(
     energy: Energy, law: Any, *, seed: int = 0, steps: int = 3_000, draws: int = 8, rate: float = 0.05
 ) -> Any:
     """The ``law`` (`Normals` or `Spins`) of least variational free energy, from the one given, by Adam with a
-    step that falls to 0. ``energy``: of one point (d,), over kT; an `equinox.Module` where it holds numbers."""
+    step that falls to 0. ``energy``: of one point (d,), over kT; an `equinox.Module` where it holds
+    numbers."""
     if not x64():
         raise Refused("mean field needs 64-bit numbers: call jax.config.update('jax_enable_x64', True) first")
     return _minimised(energy, law, run_key(seed), jnp.asarray(steps), draws, jnp.asarray(rate, float_dtype()))
@@ -96,13 +99,16 @@ def bound(energy: Energy, law: Any, *, seed: int = 1, draws: int = 4_000) -> Est
     """-F_q, a lower bound on ln Z in nats, from fresh draws of ``law``."""
     values = np.asarray(_values(energy, law, run_key(seed), draws))
     if not np.isfinite(values).all():
-        return Estimate(math.nan, math.nan, reliable=False, reason="the energy of some of the draws is not finite")
+        return Estimate(
+            math.nan, math.nan, reliable=False, reason="the energy of some of the draws is not finite"
+        )
     error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return Estimate(-float(values.mean()), float(error), len(values))
 
 
 class OfPosition(eqx.Module):
-    """The energy of a ``system`` at temperature 1 as a function of one vector (d,); ``like``: its position."""
+    """The energy of a ``system`` at temperature 1 as a function of one vector (d,); ``like``: its
+    position."""
 
     system: System
     like: Any
@@ -113,14 +119,20 @@ class OfPosition(eqx.Module):
 
 
 def mean_field(
-    posterior: System, *, seed: int = 0, starts: int = 4, steps: int = 3_000, draws: int = 8, final: int = 4_000
+    posterior: System,
+    *,
+    seed: int = 0,
+    starts: int = 4,
+    steps: int = 3_000,
+    draws: int = 8,
+    final: int = 4_000,
 ) -> Evidence:
     """Lower bound on the log evidence of ``posterior``, in nats, by independent normals of all coordinates.
 
-    The best of ``starts`` starting points drawn by the posterior's ``init``, judged by draws of their own. The
-    coordinates are those of the position: of a heatbath network weights and **log** precisions. One law fits one
-    of the equivalent modes of a network; the others are left out, and it stays a bound. ``log_evidence`` is the
-    bound itself, and never reliable. Raises `Refused` without 64-bit numbers.
+    The best of ``starts`` starting points drawn by the posterior's ``init``, judged by draws of their own.
+    The coordinates are those of the position: of a heatbath network weights and **log** precisions. One law
+    fits one of the equivalent modes of a network; the others are left out, and it stays a bound.
+    ``log_evidence`` is the bound itself, and never reliable. Raises `Refused` without 64-bit numbers.
     """
     began = time.perf_counter()
     found = []
@@ -128,7 +140,9 @@ def mean_field(
         position = widen(posterior.init(key, Control(1.0)))
         vector = ravel(position)
         energy = OfPosition(posterior, position)
-        law = minimised(energy, Normals(vector, jnp.full(vector.size, -3.0)), seed=start, steps=steps, draws=draws)
+        law = minimised(
+            energy, Normals(vector, jnp.full(vector.size, -3.0)), seed=start, steps=steps, draws=draws
+        )
         found.append((bound(energy, law, seed=seed, draws=final), law, energy))
     finite = [x for x in found if math.isfinite(x[0].value)]
     if not finite:

@@ -165,7 +165,7 @@ class Network(Conditional):
         inputs, targets = self.data.take(items)
         return inputs, targets, self.n_items / inputs.shape[1]
 
-    def _counts(self) -> np.ndarray:
+    def counts(self) -> np.ndarray:
         """Number of weights in each group."""
         counts = [self.widths[1]] + [self.widths[1]] * self.widths[0]
         for fan_in, fan_out in zip(self.widths[1:-1], self.widths[2:], strict=True):
@@ -181,7 +181,7 @@ class Network(Conditional):
             squares += [jnp.sum(widen(layer["b"]) ** 2)[None]]
             squares += [scale * jnp.sum(widen(layer["w"]).reshape(inputs, -1) ** 2, axis=1)]
             scales += [1] + [scale] * inputs
-        counts = jnp.asarray(self._counts(), float_dtype())
+        counts = jnp.asarray(self.counts(), float_dtype())
         return jnp.concatenate(squares), counts, jnp.asarray(scales, float_dtype())
 
     def init(self, key: Array, control: Control) -> Any:
@@ -195,6 +195,18 @@ class Network(Conditional):
         )
         ones = {name: jnp.zeros(count, self.dtype) for name, (_, count) in self.priors().items()}
         return {"weights": weights, **ones}
+
+    def sample_prior(self, key: Array) -> Any:
+        """A position drawn from the prior: precisions from their gammas, then weights, exactly."""
+        precisions, normals = jax.random.split(key)
+        position = self.init(normals, Control(1.0))
+        keys = jax.random.split(precisions, len(self.priors()))
+        for one, (name, (prior, count)) in zip(keys, self.priors().items(), strict=True):
+            shape, rate = jnp.broadcast_to(prior.shape, count), jnp.broadcast_to(prior.rate, count)
+            position[name] = (jax.random.loggamma(one, shape) - jnp.log(rate)).astype(self.dtype)
+        weights = jax.random.normal(normals, (size(position["weights"]),), float_dtype())
+        weights = (weights * self.prior_precisions(position) ** -0.5).astype(self.dtype)
+        return {**position, "weights": unravel(weights, position["weights"])}
 
     def parts(self, position: Any) -> tuple[Any, Any]:
         return position["weights"], {name: position[name] for name in self.priors()}
@@ -216,7 +228,7 @@ class Network(Conditional):
     def prior_precisions(self, position: Any) -> Array:
         """Of every weight, (d,)."""
         return jnp.repeat(
-            jnp.exp(position["log_precision"]) * self._groups(position["weights"])[2], self._counts()
+            jnp.exp(position["log_precision"]) * self._groups(position["weights"])[2], self.counts()
         )
 
     def curvature(self, position: Any, couplings: Mapping[str, Any]) -> Array:
