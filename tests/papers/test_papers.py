@@ -9,7 +9,7 @@ from heatbath.errors import Refused
 from heatbath.papers import Job, find, papers
 from heatbath.plotting import svg
 
-FAST = {"collin-2005", "goldt-seifert-2017", "mandt-2017"}
+FAST = {"collin-2005", "goldt-seifert-2017", "mandt-2017", "prigogine-1947", "vaikuntanathan-jarzynski-2009"}
 CASES = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in papers()]
 
 
@@ -19,6 +19,13 @@ def test_listing_reads_the_files_names_and_first_lines():
     assert known["mandt-2017"].title.startswith("SGD as approximate Bayesian inference: S. Mandt")
     for paper in known.values():
         assert 20 < len(paper.title) <= 110
+
+
+def test_an_author_is_enough_where_it_is_one_paper():
+    assert find("prigogine").id == "prigogine-1947"
+    assert find("vaikuntanathan-jarzynski").id == "vaikuntanathan-jarzynski-2009"
+    with pytest.raises(Refused, match="no paper"):
+        find("prigo")
 
 
 def test_an_unknown_paper_names_the_nearest():

@@ -82,8 +82,14 @@ def papers() -> dict[str, Paper]:
 
 
 def find(name: str) -> Paper:
-    """The paper of this id. Raises `Refused`, with the nearest, where there is none."""
+    """The paper of this id, or of the only one that begins with these authors: ``prigogine``.
+
+    Raises `Refused`, with the nearest, where there is none.
+    """
     known = papers()
+    by_author = [one for one in known if one.startswith(f"{name}-")]
+    if len(by_author) == 1:
+        return known[by_author[0]]
     if name not in known:
         near = nearest(name, known)
         advice = f"did you mean {near[0]}?" if near else f"papers: {listed(known)}"
