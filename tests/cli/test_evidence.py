@@ -1,0 +1,115 @@
+"""`heatbath evidence`: models of a small table compared, one run, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from heatbath.cli.evidence import lines
+
+from .conftest import documented, synthetic_run, write_table
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evidence")
+    write_table(folder / "tiny.csv", rows=12)
+    return folder
+
+
+def test_models_compared(small, monkeypatch, heatbath, root):
+    monkeypatch.chdir(small)
+    asked = ("tiny.csv", "--target", "y", "--hidden", "1", "--steps", "100")
+    answer = heatbath("evidence", *asked, "--json", "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    found = json.loads(answer.out)
+    example = documented(root, "heatbath evidence DATA.csv --target y --hidden 2,4,8,16 --json")
+    assert set(found) == set(example)
+    assert [set(m) for m in found["models"]] == [set(example["models"][0])] * 3
+    assert [m["method"] for m in found["models"]] == ["annealing", "Laplace", "mean field"]
+    annealing, _, mean_field = found["models"]
+    assert annealing["lower"] is not None
+    assert mean_field["log_evidence"] == mean_field["lower"]
+    assert mean_field["upper"] is None
+    assert mean_field["log_evidence"] < annealing["log_evidence"] + 5 * annealing["std_error"]
+    assert found["best"] == "1"
+    folder = small / "runs" / "tiny-evidence-001"
+    assert (folder / "evidence.svg").read_text().startswith("<svg")
+    assert json.loads((folder / "evidence.json").read_text())["models"] == found["models"]
+
+
+@pytest.mark.slow
+def test_same_seed_same_bits(small, monkeypatch, heatbath):
+    monkeypatch.chdir(small)
+    asked = ("tiny.csv", "--target", "y", "--hidden", "1", "--steps", "100", "--json", "--quiet")
+    both = [json.loads(heatbath("evidence", *asked).out)["models"] for _ in range(2)]
+    assert [m["log_evidence"] for m in both[0]] == [m["log_evidence"] for m in both[1]]
+
+
+@pytest.mark.slow
+def test_a_run_has_its_own_model(small, heatbath):
+    run = synthetic_run(small / "run", small / "tiny.csv", ["y"])
+    answer = heatbath("evidence", run, "--steps", "100", "--quiet", "--json")
+    assert answer.code == 0
+    found = json.loads(answer.out)
+    assert [m["name"] for m in found["models"]] == ["4"] * 3
+    assert (run / "figures" / "evidence.svg").exists()
+
+
+@pytest.mark.slow
+def test_classes(small, monkeypatch, heatbath):
+    monkeypatch.chdir(small)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=30)
+    rows = "\n".join(f"{a:.3f},{'left' if a < 0.1 else 'right'}" for a in x)
+    (small / "sides.csv").write_text(f"x,side\n{rows}\n")
+    answer = heatbath(
+        "evidence", "sides.csv", "--target", "side", "--hidden", "2", "--steps", "400", "--json"
+    )
+    found = json.loads(answer.out)["models"][0]
+    assert -30 * np.log(2) < found["log_evidence"] < 0  # better than tossing a coin, and a probability
+
+
+@pytest.mark.slow
+def test_a_line_needs_few_units(small, monkeypatch, heatbath):
+    """Occam: a noisy line in 24 rows. One unit is enough, and eight are not rewarded: no more than an nat."""
+    monkeypatch.chdir(small)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, 24)
+    np.savetxt(
+        "line.csv", np.stack([x, x + 0.3 * rng.normal(size=24)], 1), delimiter=",", header="x,y", comments=""
+    )
+    answer = heatbath("evidence", "line.csv", "--target", "y", "--hidden", "1,8", "--steps", "1000", "--json")
+    one, eight = (m for m in json.loads(answer.out)["models"] if m["method"] == "annealing")
+    error = np.hypot(one["std_error"], eight["std_error"])
+    assert eight["log_evidence"] - one["log_evidence"] < 1 + 3 * error
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--hidden", "2,2"),
+        ("--hidden", "0"),
+        ("--hidden", "two"),
+        ("--steps", "3"),
+        ("--target", "nothing"),
+        ("--seed", "-1"),
+        ("--out", "."),
+    ],
+)
+def test_refused(tiny, refused, more):
+    asked = dict(zip(("--target", more[0]), ("y", more[1]), strict=True))
+    refused("evidence", "tiny.csv", *[x for pair in asked.items() for x in pair])
+    assert not (tiny / "runs").exists()
+
+
+def test_no_such_data(tiny, refused):
+    assert "nowhere" in refused("evidence", "nowhere.csv", "--target", "y")
+
+
+def test_what_is_not_reliable_is_marked(tmp_path):
+    row = {"name": "4", "log_evidence": 610.2, "std_error": 6.0, "lower": 604.0, "upper": 616.0}
+    model = {**row, "method": "annealing", "reliable": False, "reason": "the bounds are 12 nats apart"}
+    text = "\n".join(lines([model], "4", tmp_path / "evidence.svg"))
+    assert "610.2(6.0)?" in text
+    assert "12 nats apart" in text
