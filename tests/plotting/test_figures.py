@@ -96,7 +96,7 @@ def relaxation() -> Figure:
     steps, fall = np.arange(1, 41), np.geomspace(1e4, 1e-2, 40)
     fall[3], fall[4] = np.inf, -1.0
     phases = [("annealing", steps, fall, 0.1 * fall), ("sampling", 20 * steps, np.zeros(40), np.ones(40))]
-    return plotting.relaxation(phases, 0.2, 20, {"energy forgets in": 70.0, "slowest prediction in": 200.0})
+    return plotting.relaxation(phases, 0.2, {"energy forgets in": 70.0, "slowest prediction in": 200.0})
 
 
 FIGURES = [energy, temperature, work_and_heat, first_law, parity, hyperparameters, convergence]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from heatbath.plotting.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, legend_above, styled
+from heatbath.plotting.style import BLACK, BLUE, GREEN, WIDTH, styled
 
 LOWEST = 1 / 8  # of the axis, in units of the noise
 MOST = 150
@@ -15,14 +15,12 @@ MOST = 150
 def relaxation(
     phases: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
     noise: float,
-    drive: int | None,
     scales: Mapping[str, float],
 ) -> Figure:
     """Divergence from equilibrium in nats over the steps of each phase, both on logarithmic axes.
 
-    ``phases``: title, steps since its start (saves,), divergence and its standard error (saves,);
-    ``noise``: what cannot be told from 0; ``drive``: the step of the first phase at which it ends, if any;
-    ``scales``: time scales in steps, marked in the last phase.
+    ``phases``: title, steps from its start (saves,), divergence and its standard error (saves,);
+    ``noise``: what cannot be told from 0; ``scales``: time scales in steps, marked in the last phase.
     """
     figure = Figure(figsize=(WIDTH, 3.6))
     panels = figure.subplots(1, len(phases), sharey=True, squeeze=False)[0]
@@ -38,7 +36,7 @@ def relaxation(
         axes.fill_between(steps[at], low, high, color=BLUE, alpha=0.2, linewidth=0)
         axes.plot(steps[at], np.maximum(divergence, bottom)[at], color=BLUE, linewidth=1.2)
         axes.axhspan(bottom, noise, facecolor=GREEN, alpha=0.2, linewidth=0)
-        axes.set(title=title, xscale="log", yscale="log", xlabel="steps since it began")
+        axes.set(title=title, xscale="log", yscale="log", xlabel="steps")
         axes.set_ylim(bottom, 2 * highest)
         axes.margins(x=0.02)
     first, last = panels[0], panels[-1]
@@ -52,9 +50,6 @@ def relaxation(
         color="#00694D",
         fontsize=8,
     )
-    if drive is not None:
-        first.axvline(drive, color=ORANGE, linewidth=1.2, linestyle="--", label="the drive ends here")
-        legend_above(first)
     for (name, steps), style in zip(scales.items(), ("-", ":"), strict=False):
         last.axvline(steps, color=BLACK, linewidth=1.2, linestyle=style, label=f"{name} {steps:,.0f} steps")
     if scales:

@@ -1,50 +1,73 @@
 """The relaxation curve of a report: shake the bottle and put it down."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from heatbath import plotting
 from heatbath.learning.diagnose import RHAT_LIMIT
 from heatbath.relaxation import Curve, relaxation_curve
 from heatbath.relaxation.curve import FEWEST
-from heatbath.report.records import Phase
+from heatbath.report.records import TITLES, Phase
 from heatbath.report.story import Section, Story
 
+SAMPLING = TITLES["sample"]
 LEAST_LATE = 20
 
 
 def relaxation(story: Story) -> Section | None:
     """None where there are too few replicas, or values at rest, for a law of the energy."""
-    phases = story.phases
-    energies = [phase.records["potential"] for phase in phases]
-    kept = moving(energies)
-    energies = [potential[:, kept] for potential in energies]
-    late = energies[-1][len(energies[-1]) // 2 :]
+    found = map(at_rest, story.phases, _starts(story.phases))
+    rests = [rest for rest in found if rest is not None]
+    if not rests or rests[-1].title != SAMPLING:
+        return None
+    kept = moving([rest.energy for rest in rests])
+    late = rests[-1].energy[len(rests[-1].energy) // 2 :, kept]
     if kept.sum() < FEWEST or late.size < LEAST_LATE or not late.var() > 0:
         return None
-    curves = [relaxation_curve(potential, late) for potential in energies]
-    counted = [phase.steps - before for phase, before in zip(phases, _starts(phases), strict=True)]
-    scales = _time_scales(story, energies[-1], counted[-1])
+    curves = [relaxation_curve(rest.energy[:, kept], late) for rest in rests]
+    scales = _time_scales(story, rests[-1].energy[:, kept], rests[-1].steps)
     return Section(
         "relaxation",
         "Relaxation: shake the bottle and put it down",
-        "The distance to equilibrium falls while the replicas anneal and then stays inside the green band, "
+        "Once the drive has ended, the distance to equilibrium falls into the green band and stays there, "
         "where chance alone would keep it; a curve that is still above the band at the right edge means that "
         "the run was too short.",
         f"{_fall(curves)} Drawn is the Kullback-Leibler divergence of the law of the energy over "
         f"{kept.sum()} replicas from its law over the second half of the sampling, both as Gaussians, with "
-        "two standard errors (jackknife). It is a lower bound, by data processing: the weights may be "
-        "further away than their energy shows. An upper bound, the dissipated work, would need the free "
-        f"energy and an anneal that does not adapt to its own path. {_slowest(story, scales)}",
+        "two standard errors (jackknife), from where the coupling to the data no longer moves. It is a lower "
+        "bound, by data processing: the weights may be further away than their energy shows. An upper bound, "
+        "the dissipated work, would need the free energy and an anneal that does not adapt to its own path. "
+        f"{_slowest(story, scales)}",
         plotting.relaxation(
             [
-                (phase.title, steps, curve.divergence, curve.std_error)
-                for phase, steps, curve in zip(phases, counted, curves, strict=True)
+                (rest.title, rest.steps, curve.divergence, curve.std_error)
+                for rest, curve in zip(rests, curves, strict=True)
             ],
             curves[-1].noise,
-            phases[0].driven_until,
             scales,
         ),
     )
+
+
+class Rest(NamedTuple):
+    """Energies (saves, replicas) of a phase at full coupling to the data, and the steps (saves,) there."""
+
+    title: str
+    steps: np.ndarray
+    energy: np.ndarray
+
+
+def at_rest(phase: Phase, before: int) -> Rest | None:
+    """The saves at full coupling, steps counted from the end of the drive or, without one, from ``before``.
+    While the coupling is another, so is the energy as a function of the weights: its laws do not compare."""
+    full = np.flatnonzero(np.all(phase.records["thermometer/likelihood"] == 1, axis=1))
+    if not full.size:
+        return None
+    end = phase.driven_until
+    title = phase.title if end is None else f"{phase.title}, after the drive"
+    since = before if end is None else int(phase.steps[full[0] - 1])
+    return Rest(title, phase.steps[full] - since, phase.records["potential"][full])
 
 
 def moving(energies: list[np.ndarray]) -> np.ndarray:
@@ -55,7 +78,7 @@ def moving(energies: list[np.ndarray]) -> np.ndarray:
 
 
 def _starts(phases: list[Phase]) -> list[int]:
-    """The step before each phase."""
+    """The step at which each phase starts."""
     return [0, *(int(phase.steps[-1]) for phase in phases[:-1])]
 
 
@@ -78,7 +101,7 @@ def _fall(curves: list[Curve]) -> str:
     first, last = curves[0], curves[-1]
     end = np.median(last.divergence[len(last.divergence) // 2 :])
     return (
-        f"From at least {first.divergence[0]:,.3g} nats at the first saved step to {max(end, 0):.2g} (median "
+        f"From at least {first.divergence[0]:,.3g} nats at first to {max(end, 0):.2g} (median "
         f"of the last half). Below {last.noise:.2g} so few replicas cannot be told from equilibrium."
     )
 
