@@ -34,7 +34,7 @@ def command(
     """
     if as_list:
         known = [{"id": one.id, "title": one.title} for one in papers().values()]
-        lines = [f"{one['id']:<24}{one['title']}" for one in known]
+        lines = [f"{one['id']:<32}{one['title']}" for one in known]
         answer({"papers": known}, lines, as_json=as_json, quiet=quiet)
         return 0
     if paper is None:

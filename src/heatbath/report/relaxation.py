@@ -99,9 +99,10 @@ def _time_scales(story: Story, energy: np.ndarray, steps: np.ndarray) -> dict[st
 
 def _fall(curves: list[Curve]) -> str:
     first, last = curves[0], curves[-1]
+    start = f"{first.divergence[0]:,.0f}" if first.divergence[0] > 100 else f"{first.divergence[0]:.2g}"
     end = np.median(last.divergence[len(last.divergence) // 2 :])
     return (
-        f"From at least {first.divergence[0]:,.3g} nats at first to {max(end, 0):.2g} (median "
+        f"From at least {start} nats at first to {max(end, 0):.2g} (median "
         f"of the last half). Below {last.noise:.2g} so few replicas cannot be told from equilibrium."
     )
 
