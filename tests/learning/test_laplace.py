@@ -100,9 +100,7 @@ def test_a_network_against_draws_of_its_prior():
     assert abs(found.log_evidence.value - exact) < 5 * math.hypot(error, found.log_evidence.std_error)
     assert found.log_evidence.std_error < 0.15
     assert found.log_evidence.reliable
-    assert found.lower.value - found.upper.value < 5 * math.hypot(
-        found.lower.std_error, found.upper.std_error
-    )
+    assert lower.value - upper.value < 5 * math.hypot(lower.std_error, upper.std_error)
     assert abs(laplace(network, starts=3).log_evidence.value - exact) < 1.5
 
 
