@@ -14,7 +14,7 @@ from heatbath.learning.evidence_density import Model
 from heatbath.learning.evidence_mixture import BLOCK, SLOTS, Mixture, Weights, drawn, maximised
 from heatbath.learning.evidence_modes import ASCENTS, LARGEST, climbed, constants, distinct, log_posterior
 
-CLUSTERS = 3  # of the population, at most
+CLUSTERS = (3, 7)  # of the population, where one does not do
 ROUNDS = 4  # of draws from which the mixture is refitted, at most
 
 
@@ -49,7 +49,7 @@ def reference(
     if model.d <= LARGEST:
         modes = climbed(model, _starts(model, prior, population))
         gradients = modes.gradients
-        found = distinct(modes, SLOTS - 1 - CLUSTERS)
+        found = distinct(modes, SLOTS - 1 - CLUSTERS[-1])
         means += list(found[0])
         scales += list(found[1])
     fitted = _clustered(model, population)
@@ -94,21 +94,26 @@ def covariance(points: np.ndarray) -> np.ndarray:
 
 
 def _clustered(model: Model, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means and scales of one t, or of `CLUSTERS` where that explains the points better by the Bayesian
+    """Means and scales of one t, or of more for as long as that explains the points better by the Bayesian
     information criterion (Schwarz 1978)."""
     n, d = points.shape
-    single = _maximum(model, points, points.mean(axis=0)[None], covariance(points)[None])
-    if n < 10 * d * CLUSTERS:
-        return single[1:]
-    centres = [points[0]]
-    precision = np.linalg.inv(covariance(points))
-    for _ in range(CLUSTERS - 1):  # farthest first
-        offs = points[:, None] - np.array(centres)
-        centres.append(points[np.argmax(np.min(np.einsum("nki,ij,nkj->nk", offs, precision, offs), axis=1))])
-    scales = np.repeat(covariance(points)[None] / 4, CLUSTERS, axis=0)
-    several = _maximum(model, points, np.array(centres), scales)
-    price = (CLUSTERS - 1) * (1 + d + d * (d + 1) / 2) * np.log(n) / 2
-    return (several if several[0] - price > single[0] else single)[1:]
+    whole = covariance(points)
+    best = _maximum(model, points, points.mean(axis=0)[None], whole[None])
+    precision = np.linalg.inv(whole)
+    for k in CLUSTERS:
+        if n < 10 * d * k:
+            break
+        centres = points[:1]
+        while len(centres) < k:  # farthest first
+            offs = points[:, None] - centres
+            squares = np.einsum("nki,ij,nkj->nk", offs, precision, offs)
+            centres = np.concatenate([centres, points[[np.argmax(squares.min(axis=1))]]])
+        found = _maximum(model, points, centres, np.repeat(whole[None] / 4, k, axis=0))
+        price = (k - len(best[1])) * (1 + d + d * (d + 1) / 2) * np.log(n) / 2
+        if found[0] - price <= best[0]:
+            break
+        best = found
+    return best[1:]
 
 
 def _maximum(

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 
 from heatbath.learning.evidence_density import Model
 
-SLOTS = 8  # components at most; the first is the prior, or what was fitted to it
+SLOTS = 16  # components at most; the first is the prior, or what was fitted to it
 CHUNK = 256  # draws of one component at a time
 BLOCK = 16  # chunks in one call of a compiled program
 
@@ -59,7 +59,7 @@ class Mixture(eqx.Module):
         constant = math.lgamma((nu + d) / 2) - math.lgamma(nu / 2) - d / 2 * math.log(nu * math.pi)
 
         def t(k):
-            u = (xs - self.means[k]) @ self.inverses[k].T
+            u = (xs - self.means[k][None]) @ self.inverses[k].T
             return constant - self.log_determinants[k] - (nu + d) / 2 * jnp.log1p(jnp.sum(u * u, axis=1) / nu)
 
         def component(_, k):
@@ -80,7 +80,7 @@ class Mixture(eqx.Module):
             normals, gammas = jax.random.split(key)
             z = jax.random.normal(normals, (CHUNK, self.d)) @ self.factors[k].T
             chi2 = -2 * jnp.sum(jnp.log(jax.random.uniform(gammas, (self.freedom // 2, CHUNK))), axis=0)
-            return self.means[k] + z * jnp.sqrt(self.freedom / chi2)[:, None]
+            return self.means[k][None] + z * jnp.sqrt(self.freedom / chi2)[:, None]
 
         if model.posterior.sample_prior is None:
             return t(key)

@@ -151,12 +151,12 @@ def _spread(xs: Array, weights: Array) -> Array:
     """For each group a factor C with C C^T = the weighted covariance of the other groups: dense where they
     can tell it."""
     groups, m, d = xs.shape
-    off = xs - jnp.einsum("gm,gmd->d", weights, xs)
+    off = xs - jnp.einsum("gm,gmd->d", weights, xs)[None, None]
     total = jnp.sum(weights)
 
     def others(of_group):
         rest = total - jnp.sum(weights, axis=1)
-        return (jnp.sum(of_group, axis=0) - of_group) / rest.reshape(-1, *[1] * (of_group.ndim - 1))
+        return (jnp.sum(of_group, axis=0, keepdims=True) - of_group) / rest.reshape(-1, *[1] * (of_group.ndim - 1))
 
     variances = jnp.maximum(others(jnp.einsum("gm,gmd->gd", weights, off**2)), 1e-300)
     diagonal = jax.vmap(jnp.diag)

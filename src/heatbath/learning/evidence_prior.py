@@ -50,15 +50,15 @@ def _equilibrated(model: Model, xs: Array, key: Array) -> Array:
 
         def leapfrog(_, now):
             x, _, _, p = now
-            x = x + h * scale * p
+            x = x + h * scale[None] * p
             value, gradient = value_and_grad(x)
-            return x, value, gradient, p + h * scale * gradient
+            return x, value, gradient, p + h * scale[None] * gradient
 
-        half = p0 + h / 2 * scale * gradient
+        half = p0 + h / 2 * scale[None] * gradient
         new, new_value, new_gradient, p = jax.lax.fori_loop(
             0, LEAPFROGS, leapfrog, (x, value, gradient, half)
         )
-        p = p - h / 2 * scale * new_gradient
+        p = p - h / 2 * scale[None] * new_gradient
         log_ratio = new_value - value - (jnp.sum(p**2, axis=1) - jnp.sum(p0**2, axis=1)) / 2
         log_ratio = jnp.where(jnp.isnan(log_ratio), -jnp.inf, log_ratio)
         accepted = jnp.log(jax.random.uniform(accept, (n,))) < log_ratio

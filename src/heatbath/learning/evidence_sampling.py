@@ -24,7 +24,8 @@ from heatbath.systems import Posterior
 
 GROUPS = 8  # independent populations: the error of the path is their spread
 PILOT, PRODUCTION = 64, 512  # replicas in each
-LEAST = 0.005  # effective size a draw below which the weights are not trusted
+LEAST, FEWEST = 0.005, 200  # effective size a draw, and in all, below which the weights are not trusted
+WIDEST_SPREAD = 0.3  # nats: standard error from independent populations above which it is not trusted
 DISAGREE = 5.0  # joint standard errors (7 degrees of freedom: one false alarm in 1300)
 
 
@@ -33,6 +34,7 @@ class _Answer(NamedTuple):
     std_error: float
     ess: float
     name: str
+    batches: np.ndarray  # ln Z by each of them
 
 
 def evidence(posterior: Posterior, *, seed: int = 0, draws: int = 32_768) -> Evidence:
@@ -40,12 +42,14 @@ def evidence(posterior: Posterior, *, seed: int = 0, draws: int = 32_768) -> Evi
 
     1. Population annealing from the prior to the posterior, in 8 independent populations. 2. A mixture of t
     densities fitted to where it ended, to Laplace's approximation at the modes that Newton ascents find, and
-    to the prior itself. 3. ``draws`` importance samples from the mixture. Where their
-    effective size is too small, a bridge: annealing from the mixture, and a larger population from the prior.
+    to the prior itself. 3. ``draws`` importance samples from the mixture.
 
-    The answers must agree: `reliable` is False, with the reason, where annealing from the prior finds more
-    than the reference holds, or its population lies outside of it. A narrow mode that neither annealing nor
-    ascents come near is seen by no method.
+    The first and the last must agree. Where annealing finds more than the mixture holds, or its population
+    lies outside, the mixture lacks a mode and a larger population is annealed from the prior. Where the
+    effective size is too small, another one is annealed from the mixture, and both must agree: else
+    ``reliable`` is False, with the reason. What only the ascents find (a narrow mode) counts, because each
+    answer is unbiased for Z and so more likely too small than too large. A narrow mode that nothing comes
+    near is seen by no method.
 
     ``posterior``: a log prior that is not normalised is taken as it is (where its mass can be measured). With
     ``sample_prior`` the prior is a component of the mixture, which bounds the weights; without it draws from
@@ -69,21 +73,27 @@ def evidence(posterior: Posterior, *, seed: int = 0, draws: int = 32_768) -> Evi
     mixture, gradients = reference(model, start, population, exact, keys[2])
     weights = Weights(model, mixture, max(round(draws / (BLOCK * CHUNK)), 1), keys[3])
     gradients += path.gradients + prior_gradients(model, prior.size // model.d)
-    answer, others = _of_weights(weights), [_of_path(path, "annealing from the prior", mass)]
-    if weights.ess < max(LEAST * weights.log_weights.size, 200):
-        bridge = _bridge(model, mixture, keys[4])
+    ratios = _log_ratios(model, weights.mixture, population)
+    answer, annealed = _of_weights(weights), _of_path(path, mass)
+    outside = float(ratios.mean()) - answer.value
+    lacking = _disagreement(annealed, answer) or not outside < WIDEST_GAP
+    reason = ""
+    if lacking or answer.ess < max(LEAST * weights.log_weights.size, FEWEST):
         prior = prior_draws(model, GROUPS, PRODUCTION, keys[5])
         path = population_annealed(model, None, prior, keys[5])
-        gradients += bridge.gradients + path.gradients + prior_gradients(model, prior.size // model.d)
-        both = [
-            _of_path(bridge, "a bridge from the reference"),
-            _of_path(path, "annealing from the prior", mass),
-        ]
-        answer, *others = sorted(both, key=lambda x: x.std_error)
-    ratios = _log_ratios(model, weights.mixture, population)
+        gradients += path.gradients + prior_gradients(model, prior.size // model.d)
+        answers = [_of_path(path, mass)]
+        if not lacking:
+            bridge = _bridge(model, mixture, keys[4])
+            gradients += bridge.gradients
+            answers.append(_of_path(bridge, None))
+        answer = min(answers, key=lambda x: x.std_error)
+        reason = _disagreement(*answers) or _disagreement(*answers[::-1]) if len(answers) > 1 else ""
+        if not answer.std_error < WIDEST_SPREAD:
+            reason = f"independent populations differ: ln Z is known to {answer.std_error:.2g} nats only"
     return Evidence(
-        _estimate(answer, others, float(ratios.mean())),
-        _lower(weights),
+        Estimate(answer.value, answer.std_error, answer.ess, not reason, reason, f"ln Z by {answer.name}"),
+        _lower(answer),
         _upper(ratios),
         gradients,
         time.monotonic() - began,
@@ -91,19 +101,22 @@ def evidence(posterior: Posterior, *, seed: int = 0, draws: int = 32_768) -> Evi
 
 
 def _of_weights(weights: Weights) -> _Answer:
-    return _Answer(weights.log_mean, weights.std_error, weights.ess, "importance sampling")
+    batches = np.array([log_of_mean(weights.log_weights.ravel()[i::16]) for i in range(16)])
+    return _Answer(weights.log_mean, weights.std_error, weights.ess, "importance sampling", batches)
 
 
 def _not_zero(mass: Estimate) -> bool:
     return mass.reliable and abs(mass.value) > max(DISAGREE * mass.std_error, 0.01)
 
 
-def _of_path(path: Path, name: str, mass: Estimate | None = None) -> _Answer:
-    """Annealing finds Z over the ``mass`` of the prior (ln), which is known to be 1 or measured."""
-    value, error = log_mean(np.asarray(path.log_z))
+def _of_path(path: Path, mass: Estimate | None) -> _Answer:
+    """``mass``: ln of that of the prior, where the path starts there: annealing finds Z over it."""
+    batches = np.asarray(path.log_z)
+    name = "annealing from the prior" if mass is not None else "annealing from the reference"
+    value, error = log_mean(batches)
     if mass is not None and _not_zero(mass):
-        value, error = value + mass.value, math.hypot(error, mass.std_error)
-    return _Answer(value, error, float(len(path.log_z)), name)
+        batches, value, error = batches + mass.value, value + mass.value, math.hypot(error, mass.std_error)
+    return _Answer(value, error, float(len(batches)), name, batches)
 
 
 def _bridge(model: Model, mixture: Mixture, key: Array) -> Path:
@@ -123,14 +136,14 @@ def _log_ratios(model: Model, mixture: Mixture, population: np.ndarray) -> np.nd
     return found.reshape(GROUPS, -1)
 
 
-def _lower(weights: Weights) -> Estimate:
-    """Mean of ln of the mean weight of 16 batches, each with its share of every component."""
-    rows = weights.log_weights.ravel()
-    batches = np.array([log_of_mean(rows[i::16]) for i in range(16)])
-    value, error = float(batches.mean()), float(batches.std(ddof=1) / 4)
-    sure = weights.log_mean - math.log(100)
+def _lower(answer: _Answer) -> Estimate:
+    """From ln of the estimates of Z by independent batches or populations (Jensen's inequality)."""
+    batches = answer.batches
     return Estimate(
-        value, error, meaning=f"in expectation not above ln Z; ln Z is above {sure:.4f} with probability 0.99"
+        float(batches.mean()),
+        float(batches.std(ddof=1) / math.sqrt(len(batches))),
+        meaning="in expectation not above ln Z (Jensen); by Markov's inequality ln Z is above "
+        f"{answer.value - math.log(100):.4f} with probability 0.99",
     )
 
 
@@ -144,19 +157,12 @@ def _upper(log_ratios: np.ndarray) -> Estimate:
     )
 
 
-def _estimate(answer: _Answer, others: list[_Answer], outside: float) -> Estimate:
-    """``outside``: mean of ln posterior/reference over the population; less ln Z it is KL."""
-    reason = ""
-    for other in others:
-        joint = math.hypot(answer.std_error, other.std_error)
-        if other.value - answer.value > DISAGREE * joint:
-            reason = (
-                f"{other.name} gives {other.value:.3f} +- {other.std_error:.2g}, more than {answer.name} "
-                f"({answer.value:.3f} +- {answer.std_error:.2g}): a mode is missing"
-            )
-    importance = answer.name == "importance sampling"
-    if importance and not outside - answer.value < WIDEST_GAP:
-        reason = f"the annealed population lies {outside - answer.value:.1f} nats outside the reference"
-    if not importance and not answer.std_error < 0.5:
-        reason = f"independent populations differ: their mean is known to {answer.std_error:.2g} nats only"
-    return Estimate(answer.value, answer.std_error, answer.ess, not reason, reason, f"ln Z by {answer.name}")
+def _disagreement(more: _Answer, less: _Answer) -> str:
+    """Why ``more`` contradicts ``less``, which missed a mode then; "" where it does not."""
+    joint = math.hypot(more.std_error, less.std_error)
+    if not more.value - less.value > DISAGREE * joint:
+        return ""
+    return (
+        f"{more.name} gives {more.value:.3f} +- {more.std_error:.2g}, more than {less.name}, which gives "
+        f"{less.value:.3f} +- {less.std_error:.2g}"
+    )
