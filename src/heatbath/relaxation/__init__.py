@@ -8,7 +8,7 @@ from heatbath.relaxation.curve import Curve, relaxation_curve
 from heatbath.relaxation.dissipation import dissipation_bound, speed_limit
 from heatbath.relaxation.driven_network import DrivenNetwork
 from heatbath.relaxation.estimates import (
-    Sandwich,
+    Bounds,
     gaussian_fit,
     neighbour_divergence,
     neighbour_divergence_between,
@@ -20,13 +20,13 @@ from heatbath.relaxation.gaussian import LinearChain, ornstein_uhlenbeck, wasser
 from heatbath.relaxation.stein import SteinTest, stein_test
 
 __all__ = [
+    "Bounds",
     "Curve",
     "DrivenNetwork",
     "FokkerPlanck",
     "LinearChain",
     "MarkovChain",
     "Production",
-    "Sandwich",
     "SteinTest",
     "dissipation_bound",
     "gaussian_fit",

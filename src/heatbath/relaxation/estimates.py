@@ -25,7 +25,7 @@ GROUPS = 20
 MEANING = "Distance to equilibrium in nats."
 
 
-class Sandwich(NamedTuple):
+class Bounds(NamedTuple):
     """Lower and upper bound on D(p_t || p_eq)."""
 
     lower: Estimate
@@ -147,7 +147,7 @@ def _fitted(x: np.ndarray, centre: np.ndarray, spread: np.ndarray, m: int | None
     return float((trace - d - log_ratio + shift - trace / n) / 2)
 
 
-def reversibility_sandwich(log_ratio: ArrayLike) -> Sandwich:
+def reversibility_sandwich(log_ratio: ArrayLike) -> Bounds:
     """E ln f0(X_2t) <= D(p_t || p_eq) <= ln E f0(X_2t), from ``log_ratio``: ln f0 = ln(p_0/p_eq) where each
     replica is at **twice** the time t, (n,), in nats.
 
@@ -162,7 +162,7 @@ def reversibility_sandwich(log_ratio: ArrayLike) -> Sandwich:
     found = jarzynski(-values)
     meaning = "At most so far from equilibrium."
     upper = Estimate(-found.value, found.std_error, found.ess, found.reliable, found.reason, meaning)
-    return Sandwich(lower, upper)
+    return Bounds(lower, upper)
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
