@@ -114,6 +114,19 @@ def test_metropolis_chain_falls_by_its_entropy_production():
     np.testing.assert_allclose(chain.fluctuation_averages(START, 5), 1, rtol=1e-12)
 
 
+def test_metropolis_chain_of_the_notes(cases):
+    """Six normal energies and a start from a flat Dirichlet law, of NumPy's generator with seed 8."""
+    rng = np.random.default_rng(8)
+    chain, start = MarkovChain(metropolis(rng.normal(size=6))), rng.dirichlet(np.ones(6))
+    made = chain.entropy_production(start)
+    assert made.total == pytest.approx(
+        cases["Metropolis chain: D_n - D_{n+1} = mean entropy production"], rel=1e-10
+    )
+    assert chain.fluctuation_averages(start).total == pytest.approx(1, rel=1e-12)
+    ratio, later = start / chain.stationary, chain.laws(start, 6)[6]
+    assert later @ ratio == pytest.approx(cases["   1 + chi2(p_t||pi) = E f0(X_2t)"], rel=1e-10)
+
+
 def test_reversible_chain_and_the_doubled_time():
     """p_t/pi = P^t f0, so 1 + chi^2(p_t || pi) = E f0(X_2t) (section 4)."""
     chain = MarkovChain(metropolis([0.0, 0.3, 1.0, 1.7, 0.6, 2.2]))
