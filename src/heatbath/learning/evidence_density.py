@@ -68,7 +68,8 @@ def _raw(model: Model, xs: Array) -> tuple[Array, Array]:
 
 
 def check_draws(model: Model, xs: Array) -> None:
-    """Raises `Refused` where the log prior or the log likelihood of draws from the prior is NaN or +inf."""
+    """Raises `Refused` where the log prior or the log likelihood of draws from the prior is NaN or +inf, or
+    the likelihood 0 at all of them."""
     for name, values in zip(("log prior", "log likelihood"), _raw(model, xs), strict=True):
         values = np.asarray(values)
         bad = np.isnan(values) | (values == np.inf)
@@ -77,3 +78,8 @@ def check_draws(model: Model, xs: Array) -> None:
                 f"the {name} is {values[bad][0]} at {bad.sum()} of {bad.size} draws from the prior: "
                 "it must be a number (or -inf) everywhere; look for logs and roots of negative numbers"
             )
+    if not np.isfinite(values).any():
+        raise Refused(
+            f"the likelihood is 0 at all of {values.size} draws from the prior: check the scale of the data, "
+            "the signs of the log likelihood, and `sample_prior`"
+        )

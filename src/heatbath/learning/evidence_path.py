@@ -156,7 +156,9 @@ def _spread(xs: Array, weights: Array) -> Array:
 
     def others(of_group):
         rest = total - jnp.sum(weights, axis=1)
-        return (jnp.sum(of_group, axis=0, keepdims=True) - of_group) / rest.reshape(-1, *[1] * (of_group.ndim - 1))
+        return (jnp.sum(of_group, axis=0, keepdims=True) - of_group) / rest.reshape(
+            -1, *[1] * (of_group.ndim - 1)
+        )
 
     variances = jnp.maximum(others(jnp.einsum("gm,gmd->gd", weights, off**2)), 1e-300)
     diagonal = jax.vmap(jnp.diag)

@@ -2,13 +2,16 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from rich.console import Console
 
+from heatbath.core import run_key
 from heatbath.core.numeric import x64
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
@@ -37,7 +40,7 @@ class _Answer(NamedTuple):
     batches: np.ndarray  # ln Z by each of them
 
 
-def evidence(posterior: Posterior, *, seed: int = 0, draws: int = 32_768) -> Evidence:
+def evidence(posterior: Posterior, *, seed: int = 0, draws: int = 32_768, progress: bool = False) -> Evidence:
     """ln of the integral of prior x likelihood, in nats, with its error and bounds.
 
     1. Population annealing from the prior to the posterior, in 8 independent populations. 2. A mixture of t
@@ -55,40 +58,58 @@ def evidence(posterior: Posterior, *, seed: int = 0, draws: int = 32_768) -> Evi
     ``sample_prior`` the prior is a component of the mixture, which bounds the weights; without it draws from
     the prior are the ends of Markov chains. Bounds: ``lower`` holds in expectation (Jensen), ``upper`` too
     where the population annealed from the prior is in equilibrium (Grosse, Ghahramani and Adams 2015).
-    ``gradient_evaluations`` counts a Hessian as d gradients, and no likelihoods of importance samples. Raises
-    `Refused` without 64-bit numbers, for an improper prior and for energies that are not numbers.
+    ``gradient_evaluations`` counts a Hessian as d gradients, and no likelihoods of importance samples.
+    ``progress``: shows the stages on standard error. Raises `Refused` without 64-bit numbers, for an improper
+    prior, for energies that are not numbers and for a likelihood that is 0 at all draws from the prior.
     """
     if not x64():
         raise Refused('evidence needs 64-bit numbers: call jax.config.update("jax_enable_x64", True) first')
+    if not progress:
+        return _computed(posterior, seed, draws, lambda stage: None)
+    with Console(stderr=True).status("evidence") as status:
+        return _computed(posterior, seed, draws, lambda stage: status.update(f"evidence: {stage}"))
+
+
+def _computed(posterior: Posterior, seed: int, draws: int, show: Callable[[str], None]) -> Evidence:
     began = time.monotonic()
     model = Model.of(posterior)
-    keys = jax.random.split(jax.random.key(seed), 7)
+    keys = jax.random.split(run_key(seed), 7)
+    show("annealing from the prior")
     prior = prior_draws(model, GROUPS, PILOT, keys[0])
     check_draws(model, prior.reshape(-1, model.d))
     path = population_annealed(model, None, prior, keys[1])
     population = np.asarray(path.xs).reshape(-1, model.d)
+    show("fitting a reference")
     start = np.asarray(prior).reshape(-1, model.d)
     mass = log_mass(model, start, keys[6])
     exact = posterior.sample_prior is not None and not _not_zero(mass)
     mixture, gradients = reference(model, start, population, exact, keys[2])
+    show("importance sampling")
     weights = Weights(model, mixture, max(round(draws / (BLOCK * CHUNK)), 1), keys[3])
     gradients += path.gradients + prior_gradients(model, prior.size // model.d)
     ratios = _log_ratios(model, weights.mixture, population)
     answer, annealed = _of_weights(weights), _of_path(path, mass)
     outside = float(ratios.mean()) - answer.value
-    lacking = _disagreement(annealed, answer) or not outside < WIDEST_GAP
+    lacking = bool(_disagreement(annealed, answer)) or not outside < WIDEST_GAP
+    enough = answer.ess >= max(LEAST * weights.log_weights.size, FEWEST)
     reason = ""
-    if lacking or answer.ess < max(LEAST * weights.log_weights.size, FEWEST):
+    if lacking or not enough:
+        show("a larger population")
         prior = prior_draws(model, GROUPS, PRODUCTION, keys[5])
         path = population_annealed(model, None, prior, keys[5])
         gradients += path.gradients + prior_gradients(model, prior.size // model.d)
-        answers = [_of_path(path, mass)]
-        if not lacking:
+        annealed = _of_path(path, mass)
+        if enough:
+            reason = _disagreement(answer, annealed)
+            answer = annealed
+        elif lacking:
+            answer = annealed
+        else:
             bridge = _bridge(model, mixture, keys[4])
             gradients += bridge.gradients
-            answers.append(_of_path(bridge, None))
-        answer = min(answers, key=lambda x: x.std_error)
-        reason = _disagreement(*answers) or _disagreement(*answers[::-1]) if len(answers) > 1 else ""
+            bridged = _of_path(bridge, None)
+            reason = _disagreement(annealed, bridged) or _disagreement(bridged, annealed)
+            answer = min(annealed, bridged, key=lambda x: x.std_error)
         if not answer.std_error < WIDEST_SPREAD:
             reason = f"independent populations differ: ln Z is known to {answer.std_error:.2g} nats only"
     return Evidence(
@@ -112,6 +133,8 @@ def _not_zero(mass: Estimate) -> bool:
 def _of_path(path: Path, mass: Estimate | None) -> _Answer:
     """``mass``: ln of that of the prior, where the path starts there: annealing finds Z over it."""
     batches = np.asarray(path.log_z)
+    if float(path.coupling) < 1:
+        error = math.inf
     name = "annealing from the prior" if mass is not None else "annealing from the reference"
     value, error = log_mean(batches)
     if mass is not None and _not_zero(mass):
