@@ -22,7 +22,7 @@ from heatbath.store import RunFolder, check_free, next_run_name
 from heatbath.store.files import replace as write
 from heatbath.store.files import show
 
-STEPS = 4_000
+STEPS = 3_000
 FEWEST = 100
 METHODS = ("annealing", "Laplace", "mean field")
 

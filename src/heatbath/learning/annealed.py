@@ -36,7 +36,7 @@ def annealed(
     network: Network,
     *,
     seed: int = 0,
-    steps: int = 4_000,
+    steps: int = 3_000,
     replicas: int = 32,
     populations: int = 4,
     progress: bool = False,

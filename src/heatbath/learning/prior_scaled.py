@@ -27,7 +27,7 @@ class PriorScaledHMC(Dynamics[GibbsState]):
     target: ClassVar = "boltzmann"
     log_couplings: Array = eqx.field(converter=numeric)
     log_steps: Array = eqx.field(converter=numeric)
-    length: Array = eqx.field(converter=integer, default=10)
+    length: Array = eqx.field(converter=integer, default=20)
     precisions_first: Array = eqx.field(converter=integer, default=0)
 
     def reversed(self) -> "PriorScaledHMC":

@@ -14,7 +14,7 @@ MARKERS = {"annealing": "o", "Laplace": "s", "mean field": "^"}
 @styled
 def occam_hill(names: Sequence[str], methods: Mapping[str, np.ndarray]) -> Figure:
     """``methods``: of each, (models, 4): log evidence, standard error, lower and upper bound, in nats; what
-    does not exist is NaN. Mean field, a bound, points upwards."""
+    does not exist is NaN. Bounds are drawn as bars."""
     figure = Figure(figsize=(WIDTH, 4.0))
     axes = figure.subplots()
     places = np.arange(len(names), dtype=float)
