@@ -103,6 +103,10 @@ def test_refused(tiny, refused, more):
     assert not (tiny / "runs").exists()
 
 
+def test_a_run_has_its_own_width(made, refused):
+    assert "--hidden" in refused("evidence", made, "--hidden", "3")
+
+
 def test_no_such_data(tiny, refused):
     assert "nowhere" in refused("evidence", "nowhere.csv", "--target", "y")
 

@@ -250,6 +250,7 @@ def test_help(heatbath):
         [],
         ["--help"],
         ["learn", "--help"],
+        ["evidence", "--help"],
         ["resume", "--help"],
         ["predict", "made", "tiny.csv"],
         ["report", "nothing"],

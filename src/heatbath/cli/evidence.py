@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from heatbath.cli.answer import CHECK_FAILED, answer, common
 from heatbath.cli.learn import load_problem, load_table, numbers, own_targets, split
@@ -72,7 +73,11 @@ def command(data: str, steps: int | None, out: Path | None, as_json: bool, quiet
     if steps is not None and not FEWEST <= steps < 2**32:
         raise Refused(f"--steps {steps}: give at least {FEWEST} moves, a whole number below 2^32")
     check_distinct(asked["hidden"])
-    job = of_run(Path(data), out) if os.path.isdir(data) else of_data(data, out, **asked)
+    if os.path.isdir(data):
+        check_own(click.get_current_context())
+        job = of_run(Path(data), out, asked["seed"])
+    else:
+        job = of_data(data, out, **asked)
     from heatbath.cli import sampling
 
     for settings in job.models.values():
@@ -102,6 +107,13 @@ def check_distinct(hidden: tuple[int, ...]) -> None:
         raise Refused(f"--hidden names {max(hidden, key=hidden.count)} twice: give each width once")
 
 
+def check_own(context: click.Context) -> None:
+    """Raises `Refused` where something was asked for that a run has of its own."""
+    for name in ("target", "task", "hidden", "activation"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise Refused(f"--{name} is given, but a run has its own: leave it out, or name the data")
+
+
 def of_data(
     data: str,
     out: Path | None,
@@ -124,9 +136,9 @@ def of_data(
     return Asked(problem, models, folder)
 
 
-def of_run(path: Path, out: Path | None) -> Asked:
+def of_run(path: Path, out: Path | None, seed: int) -> Asked:
     folder = RunFolder.open(path)
-    settings = Settings.from_config(folder.config)
+    settings = replace(Settings.from_config(folder.config), seed=seed)
     if out is not None:
         check_free(out)
     name = ",".join(map(str, settings.hidden))
