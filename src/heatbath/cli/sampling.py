@@ -85,9 +85,10 @@ def resumable(folder: RunFolder) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt, BrokenPipeError) as stop:
         leave()
-        message = str(stop) if isinstance(stop, Interrupted) else "interrupted; nothing is lost"
+        message = str(stop) if isinstance(stop, Interrupted) else "interrupted"
         folder.log(message)
-        raise Interrupted(f"{message}; continue: heatbath resume {_word(folder.path)}") from stop
+        kept = f"nothing is lost; continue: heatbath resume {_word(folder.path)}"
+        raise Interrupted(f"{message}; {kept}") from stop
 
 
 def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:

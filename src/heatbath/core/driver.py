@@ -138,7 +138,7 @@ class Driver:
         assert self.sink is not None
         if unfinished:
             self.sink.partial(step, to_arrays(jax.tree.map(lambda b: b[:saves], buffer)), to_arrays(carry))
-        raise Interrupted(f"interrupted at step {step:,} of {self.steps:,}; nothing is lost")
+        raise Interrupted(f"interrupted at step {step:,} of {self.steps:,}")
 
     def _show(self, step: int, carry: loop.Carry) -> None:
         if self.bar is None:
