@@ -29,7 +29,7 @@ from heatbath.plotting.style import BLUE, GREY, ORANGE, WIDTH, plain_log_axis, s
 from heatbath.systems import Network
 
 LEAPFROGS, WARM_UP, SAVES = 32, 300, 40
-STEPS = (0.01, 0.03, 0.06, 0.12)  # of a leapfrog, in the metric's units
+STEPS = (0.01, 0.03, 0.06, 0.2)  # of a leapfrog, in the metric's units
 HEATED = 0.1  # kT
 PUBLISHED = 0.00554  # Neal 1996: hybrid Monte Carlo, 16 units
 UNTRAINED = "a smoke run is too short to tell"
@@ -87,7 +87,7 @@ class Arm:
             regression_problem(source.table("train"), source.targets, source.name),
             source.table("test"),
         )
-        replicas = job.either(16, 4)
+        replicas = job.either(16, 8)
         posterior = network(problem, replace(Settings(), replicas=replicas))
         inputs = problem.standardisation.inputs(test.select(problem.input_names)).astype(np.float32)
         return Arm(problem, posterior, jnp.asarray(inputs.T), test.select(problem.target_names), replicas)
@@ -110,7 +110,7 @@ class Arm:
 
     def learn(self, job: Job, part: int, warm: Run) -> tuple[Learned, Any]:
         """Hybrid Monte Carlo with jittered steps from the end of the warm-up."""
-        steps = job.either(1_000, 40)
+        steps = job.either(1_000, 20)
         run = self._run(job, part, warm, warm.position, HMC(0.03, LEAPFROGS, 0.9), steps)
         outputs = np.asarray(run.records["seen"], float)  # (replicas, saves, outputs, n)
         later = [outputs[:, s // 2 : s + 1].mean(axis=1) for s in range(outputs.shape[1])]
@@ -126,7 +126,7 @@ class Arm:
         return ((predicted - self.targets) ** 2).sum(axis=-1).mean(axis=-1)
 
     def step_ladder(self, job: Job, warm: Run, start: Any) -> Ladder:
-        steps = job.either(400, 40)
+        steps = job.either(400, 24)
         rejected, shadow = [], []
         for i, h in enumerate(STEPS):
             corrected = self._run(job, 10 + i, warm, start, HMC(h, LEAPFROGS, 0.5), steps)
