@@ -2,10 +2,11 @@
 
 The evidence embodies Occam's razor: it is the best fit to the data times an Occam factor, the share of the
 prior's volume that is left when the data have arrived. On interpolation, where everything is Gaussian and
-exact; by sampling, and by Laplace's approximation, which is exact there.
+exact, and by sampling; then on networks that learn the robot arm, annealed there and back.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import jax.numpy as jnp
 import jax.random
@@ -13,9 +14,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.polynomial import legendre
 
+from heatbath.data import SHIPPED
+from heatbath.estimate import Estimate
 from heatbath.learning import evidence
+from heatbath.learning.annealed import annealed
 from heatbath.learning.evidence_result import Evidence
+from heatbath.learning.fit import network
+from heatbath.learning.problem import regression_problem
+from heatbath.learning.settings import Settings
 from heatbath.papers.claims import Claim, exactly
+from heatbath.papers.replicas import decided
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.plotting.style import BLACK, BLUE, GREY, ORANGE, WIDTH, styled
 from heatbath.systems import Posterior
@@ -29,8 +37,9 @@ def reproduce(job: Job) -> Reproduction:
     chosen = job.either(DEGREES, (1, 3, 6))
     job.say("evidence of the polynomials by sampling")
     sampled = {degree: evidence(models[degree].posterior(), seed=job.key(degree)) for degree in chosen}
-    claims = [*by_sampling(models, sampled), *occam(models)]
-    return Reproduction(claims, {"figure-1": hill(models, sampled)})
+    claims = [*by_sampling(models, sampled), *occam(models), *robot_arm(job)]
+    data = "made by the simulation, and robot-arm, which comes with heatbath"
+    return Reproduction(claims, {"figure-1": hill(models, sampled)}, data)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +141,27 @@ def occam(models: list[Model]) -> list[Claim]:
             exactly(float(evidences.argmax())),
         ),
     ]
+
+
+def robot_arm(job: Job) -> list[Claim]:
+    """Networks of more units, until the function is met: their bounds do not even touch."""
+    arm = SHIPPED["robot-arm"]
+    problem = regression_problem(arm.table("train"), arm.targets, arm.name)
+    steps, replicas, widths = job.either((3_000, 32, (2, 4, 8)), (400, 16, (2, 4)))
+    found = {}
+    for width in widths:
+        job.say(f"evidence of {width} hidden units on the robot arm")
+        model = network(problem, replace(Settings(), hidden=(width,)))
+        found[width] = annealed(
+            model, seed=job.key(100), steps=steps, replicas=replicas, progress=not job.quiet
+        )
+    claims = []
+    for fewer, more in pairwise(widths):
+        above, below = found[more].lower, found[fewer].upper
+        gain = Estimate(above.value - below.value, float(np.hypot(above.std_error, below.std_error)))
+        text = f"Robot arm: log evidence of {more} units, from below, less that of {fewer}, from above"
+        claims.append(Claim(text, 0.0, decided(gain, 0.0), "at least", source="stated"))
+    return claims
 
 
 @styled
