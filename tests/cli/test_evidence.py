@@ -17,6 +17,7 @@ def small(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_models_compared(small, monkeypatch, heatbath, root):
     monkeypatch.chdir(small)
     asked = ("tiny.csv", "--target", "y", "--hidden", "1", "--steps", "100")

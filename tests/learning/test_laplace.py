@@ -88,6 +88,7 @@ def by_draws_of_the_prior(network: RegressionNetwork, draws: int = 400_000) -> t
     )
 
 
+@pytest.mark.slow
 def test_a_network_against_draws_of_its_prior():
     """Annealing within 5 joint standard errors (6e-7); its bounds in order within their own. A ln 2 of a sign
     symmetry counted twice, 0.69, is far outside. Laplace, of which nothing exact is known here, within
