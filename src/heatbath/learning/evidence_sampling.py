@@ -133,10 +133,10 @@ def _not_zero(mass: Estimate) -> bool:
 def _of_path(path: Path, mass: Estimate | None) -> _Answer:
     """``mass``: ln of that of the prior, where the path starts there: annealing finds Z over it."""
     batches = np.asarray(path.log_z)
-    if float(path.coupling) < 1:
-        error = math.inf
     name = "annealing from the prior" if mass is not None else "annealing from the reference"
     value, error = log_mean(batches)
+    if float(path.coupling) < 1:
+        error = math.inf
     if mass is not None and _not_zero(mass):
         batches, value, error = batches + mass.value, value + mass.value, math.hypot(error, mass.std_error)
     return _Answer(value, error, float(len(batches)), name, batches)
