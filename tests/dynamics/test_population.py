@@ -81,7 +81,9 @@ def test_systematic_gives_floor_or_ceil_of_the_weight_to_slots_that_live():
     weights = jnp.asarray([0.5, 0.0, 0.3, 0.2, 0.0])
     alive = jnp.asarray([True, False, True, True, True])
     for seed in range(50):
-        parents = np.asarray(systematic(jax.random.key(seed), weights, alive))[np.asarray(alive)]
+        parents = np.asarray(systematic(jax.random.uniform(jax.random.key(seed)), weights, alive))[
+            np.asarray(alive)
+        ]
         children = np.bincount(parents, minlength=5)
         assert np.all(np.abs(children - 4 * np.asarray(weights)) < 1)
 

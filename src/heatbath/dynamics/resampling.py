@@ -44,7 +44,9 @@ class Resampling(EnsembleMove):
         due = effective < self.threshold * jnp.sum(alive) * (1 + 1e-9)  # a threshold of 1: equal weights too
         return jax.lax.cond(
             due & jnp.any(alive),
-            lambda s, b: self._resampled(dynamics, system, s, controls, b, systematic(key, weights, alive)),
+            lambda s, b: self._resampled(
+                dynamics, system, s, controls, b, systematic(jax.random.uniform(key), weights, alive)
+            ),
             lambda s, b: (s, b),
             states,
             ledgers,
@@ -70,11 +72,11 @@ class Resampling(EnsembleMove):
         return chosen, eqx.tree_at(lambda b: b.reduced_work, ledgers, jnp.full_like(work, free_energy))
 
 
-def systematic(key: Array, weights: Array, alive: Array) -> Array:
-    """Parents, shape (n,): one uniform number, then equal steps through the ``weights``, (n,), sum 1, one for
+def systematic(uniform: Array, weights: Array, alive: Array) -> Array:
+    """Parents, shape (n,): one ``uniform`` number, then equal steps through the ``weights``, (n,), one for
     each slot that is ``alive``, m in all. The i-th has floor or ceil of m weights[i] children (Kitagawa
     1996)."""
     ends = jnp.cumsum(weights) / jnp.sum(weights)
     rank = jnp.cumsum(alive) - 1
-    points = (rank + jax.random.uniform(key, (), weights.dtype)) / jnp.sum(alive)
+    points = (rank + uniform) / jnp.sum(alive)
     return jnp.minimum(jnp.searchsorted(ends, points, side="right"), weights.size - 1)

@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
+from heatbath.dynamics.resampling import systematic
 from heatbath.learning.evidence_density import Model
 from heatbath.learning.evidence_mixture import Mixture
 
@@ -102,8 +102,10 @@ def population_annealed(model: Model, reference: Mixture | None, xs: Array, key:
         log_w = ((up - b) * at.gain).reshape(groups, m)
         log_z = log_z + jax.nn.logsumexp(log_w, axis=1) - jnp.log(m)
         factor = _spread(at.x.reshape(xs.shape), jax.nn.softmax(log_w.ravel()).reshape(groups, m))
-        chosen = jax.vmap(_systematic)(
-            jax.nn.softmax(log_w, axis=1), jax.random.uniform(resampling, (groups,))
+        chosen = jax.vmap(systematic)(
+            jax.random.uniform(resampling, (groups,)),
+            jax.nn.softmax(log_w, axis=1),
+            jnp.ones_like(log_w, bool),
         )
         chosen = (chosen + m * jnp.arange(groups)[:, None]).ravel()
         at = everywhere(at.x[chosen], up)
@@ -141,12 +143,6 @@ def _next_coupling(gain: Array, b: Array) -> Array:
     return jnp.where(short(jnp.ones_like(b)), jnp.maximum(low, b + 1e-300), 1.0)
 
 
-def _systematic(weights: Array, uniform: Array) -> Array:
-    """Indices (m,), each drawn in proportion to its weight, from one uniform number."""
-    m = weights.size
-    return jnp.clip(jnp.searchsorted(jnp.cumsum(weights), (jnp.arange(m) + uniform) / m), 0, m - 1)
-
-
 def _spread(xs: Array, weights: Array) -> Array:
     """For each group a factor C with C C^T = the weighted covariance of the other groups: dense where they
     can tell it."""
@@ -168,10 +164,3 @@ def _spread(xs: Array, weights: Array) -> Array:
     covariance = others(jnp.einsum("gm,gmi,gmj->gij", weights, off, off))
     factor = jnp.linalg.cholesky((1 - keep) * covariance + keep * diagonal(variances))
     return jnp.where(jnp.all(jnp.isfinite(factor)), factor, diagonal(jnp.sqrt(variances)))
-
-
-def log_mean(log_z: np.ndarray) -> tuple[float, float]:
-    """ln of the mean of exp over independent groups, and its standard error by the delta method."""
-    top = log_z.max()
-    z = np.exp(log_z - top)
-    return float(top + np.log(z.mean())), float(z.std(ddof=1) / z.mean() / np.sqrt(len(z)))

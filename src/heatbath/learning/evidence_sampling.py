@@ -15,12 +15,13 @@ from heatbath.core import run_key
 from heatbath.core.numeric import x64
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
+from heatbath.free_energy import annealed_importance_sampling
 from heatbath.free_energy.sandwich import WIDEST_GAP
 from heatbath.learning.evidence_density import Model, check_draws
 from heatbath.learning.evidence_fit import component_logs, log_mass, reference
 from heatbath.learning.evidence_mixture import BLOCK, CHUNK, Mixture, Weights, log_of_mean
 from heatbath.learning.evidence_modes import log_posterior
-from heatbath.learning.evidence_path import Path, log_mean, population_annealed
+from heatbath.learning.evidence_path import Path, population_annealed
 from heatbath.learning.evidence_prior import prior_draws, prior_gradients
 from heatbath.learning.evidence_result import Evidence
 from heatbath.systems import Posterior
@@ -134,7 +135,8 @@ def _of_path(path: Path, mass: Estimate | None) -> _Answer:
     """``mass``: ln of that of the prior, where the path starts there: annealing finds Z over it."""
     batches = np.asarray(path.log_z)
     name = "annealing from the prior" if mass is not None else "annealing from the reference"
-    value, error = log_mean(batches)
+    found = annealed_importance_sampling(batches)
+    value, error = found.value, found.std_error
     if float(path.coupling) < 1:
         error = math.inf
     if mass is not None and _not_zero(mass):

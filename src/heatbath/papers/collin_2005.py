@@ -10,15 +10,14 @@ its samples, 10 ps apart, are independent (autocorrelation times of the work 0.8
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from heatbath.data import benzene, hairpin
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
-from heatbath.free_energy import Crooks, bar, bootstrap, crooks, hysteresis, jarzynski
+from heatbath.free_energy import bar, bootstrap, crooks, hysteresis, jarzynski
+from heatbath.papers.both_directions import fitted, histograms
 from heatbath.papers.claims import Claim
 from heatbath.papers.reproduction import Job, Reproduction
-from heatbath.plotting import work_histograms
 
 FULL, SMOKE = 400, 40  # resamples
 LONGEST = 4
@@ -29,7 +28,7 @@ def reproduce(job: Job) -> Reproduction:
     resamples = job.either(FULL, SMOKE)
     charges = states_of("coulomb")
     jump = charges[0][:, LONGEST], charges[LONGEST][:, 0]
-    figures = {"benzene": drawn(*jump)}
+    figures = {"benzene": histograms(*jump)}
     claims = [
         *of_charges(charges, resamples, job.key(0)),
         one_sided("Benzene, 4 states at once, forward", *jump),
@@ -41,7 +40,7 @@ def reproduce(job: Job) -> Reproduction:
         return Reproduction(
             claims + of_hairpin(None, str(refusal)), figures, "benzene, which comes with heatbath"
         )
-    figures["hairpin"] = drawn(*pulls)
+    figures["hairpin"] = histograms(*pulls)
     claims += of_hairpin(pulls, "", resamples, job.key(1))
     return Reproduction(
         claims, figures, "benzene, which comes with heatbath; the DNA hairpin of HEATBATH_DATA"
@@ -54,11 +53,6 @@ def states_of(leg) -> list[np.ndarray]:
     return [data.du[data.state == k] for k in range(len(data.counts))]
 
 
-def drawn(forward: np.ndarray, reverse: np.ndarray) -> Figure:
-    found = crooks(forward, reverse)
-    return work_histograms(forward, reverse, bar(forward, reverse), found.crossing, found.slope)
-
-
 def of_charges(states: list[np.ndarray], resamples: int, seed: int) -> list[Claim]:
     """Switches from the first state to the one 1 to 4 further on: the analogue of pulling faster."""
     claims = []
@@ -66,7 +60,9 @@ def of_charges(states: list[np.ndarray], resamples: int, seed: int) -> list[Clai
         forward, reverse = states[0][:, end], states[end][:, 0]
         wasted = hysteresis(forward, reverse) / 2
         what = f"Benzene, {end} state{'s' * (end > 1)} at once ({wasted:.2g} kT dissipated)"
-        claims.append(Claim(f"{what}: slope of ln P_F(W)/P_R(-W)", 1.0, fitted(crooks(forward, reverse))))
+        claims.append(
+            Claim(f"{what}: slope of ln P_F(W)/P_R(-W)", 1.0, fitted(crooks(forward, reverse).slope))
+        )
         if end > 1:
             away = bootstrap(beyond_steps, *states[: end + 1], resamples=resamples, seed=seed + end)
             text = f"{what}: free energy less that of the single steps, which dissipate less (kT)"
@@ -79,11 +75,6 @@ def beyond_steps(*states: np.ndarray) -> Estimate:
     steps = [bar(a[:, i + 1], b[:, i]) for i, (a, b) in enumerate(pairwise(states))]
     jump = bar(states[0][:, len(states) - 1], states[-1][:, 0])
     return Estimate(jump.value - sum(step.value for step in steps), np.nan)
-
-
-def fitted(found: Crooks) -> Estimate:
-    """The slope with its error; the claim judges whether it is 1."""
-    return Estimate(found.slope.value, found.slope.std_error)
 
 
 def of_neighbours(states: list[np.ndarray]) -> Claim:
@@ -126,7 +117,7 @@ def of_hairpin(pulls, reason: str, resamples: int = 0, seed: int = 0) -> list[Cl
     )
     back = one_sided("Hairpin, refolding alone, F(folded) - F(unfolded)", refolding, unfolding)
     return [
-        Claim(slope, 1.0, fitted(found)),
+        Claim(slope, 1.0, fitted(found.slope)),
         Claim(crossing, 0.0, away, scale=wasted.value, source="stated"),
         Claim(lost, 0.0, wasted, "at least"),
         one_sided("Hairpin, unfolding alone", unfolding, refolding),

@@ -16,11 +16,11 @@ from heatbath.dynamics import HMC, MALA, Langevin, OverdampedLangevin
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
 from heatbath.free_energy import bar, crooks
+from heatbath.papers.both_directions import fitted, histograms
 from heatbath.papers.claims import Claim, exactly
 from heatbath.papers.replicas import doubted, mean
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.papers.traps import Trap, reduced_work
-from heatbath.plotting import work_histograms
 from heatbath.plotting.style import BLACK, BLUE, ORANGE, WIDTH, styled
 from heatbath.theory import two_state
 
@@ -104,11 +104,6 @@ def driven(name: str, forward: np.ndarray, reverse: np.ndarray) -> list[Claim]:
     ]
 
 
-def fitted(estimate: Estimate) -> Estimate:
-    """A slope off 1 makes the fit unreliable; here it is the claim that judges the slope."""
-    return Estimate(estimate.value, estimate.std_error)
-
-
 def charges() -> list[Claim]:
     """Sudden switches between neighbours among five states, each from equilibrium, both ways."""
     windows = benzene("coulomb")
@@ -143,12 +138,6 @@ def pulled(forward: np.ndarray, reverse: np.ndarray) -> list[Claim]:
         # Both estimate dF from the same pulls.
         Claim(crossing, 0.0, doubted(apart, ratio.reason), allowed=1.0, scale=1.0, source="stated"),
     ]
-
-
-def histograms(forward: np.ndarray, reverse: np.ndarray) -> Figure:
-    """Both distributions and the logarithm of their ratio."""
-    fit = crooks(forward, reverse)
-    return work_histograms(forward, reverse, bar(forward, reverse), fit.crossing, fit.slope)
 
 
 @styled

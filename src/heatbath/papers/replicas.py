@@ -27,6 +27,12 @@ def mean(values: np.ndarray, meaning: str = "") -> Estimate:
     return Estimate(float(values.mean()), error, float(len(values)), meaning=meaning)
 
 
+def share(hits: np.ndarray) -> Estimate:
+    """Of a truth value from each of as many independent readings, (n,); no error is 0 (Laplace's rule)."""
+    padded = (hits.sum() + 1) / (hits.size + 2)
+    return Estimate(float(hits.mean()), float(np.sqrt(padded * (1 - padded) / hits.size)), hits.size)
+
+
 def less(ours: Estimate, theirs: Estimate) -> Estimate:
     """The difference of independent estimates."""
     error = float(np.hypot(ours.std_error, theirs.std_error))

@@ -30,7 +30,7 @@ from heatbath.dynamics import SGHMC, Windows
 from heatbath.estimate import Estimate
 from heatbath.papers.claims import Claim
 from heatbath.papers.digits import UNTRAINED, Digits, cooled, digits, log_likelihood, predictive
-from heatbath.papers.replicas import decided, doubted, mean, paired
+from heatbath.papers.replicas import decided, doubted, mean, paired, share
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.plotting.style import BLACK, BLUE, GREY, ORANGE, WIDTH, plain_log_axis, styled
 from heatbath.systems import HarmonicTrap
@@ -181,9 +181,7 @@ def inside(chains: Chains, step: int) -> Estimate:
     """Share of the kinetic readings in their interval; the error is that of as many independent readings."""
     low, high = interval(chains.dimension)
     readings = chains.kinetic[step]
-    share = float(((readings > low) & (readings < high)).mean())
-    padded = (share * readings.size + 1) / (readings.size + 2)  # Laplace: no error of 0
-    return Estimate(share, float(np.sqrt(padded * (1 - padded) / readings.size)), readings.size)
+    return share((readings > low) & (readings < high))
 
 
 def heated(data: Digits, ladder: Chains) -> Temperatures:
