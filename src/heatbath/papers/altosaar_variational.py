@@ -6,10 +6,8 @@ here it bounds the Ising model on a small torus and the evidence of a linear reg
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -19,10 +17,10 @@ from scipy.optimize import root_scalar
 from heatbath.core import numeric
 from heatbath.estimate import Estimate
 from heatbath.learning.mean_field import Spins, bound, mean_field, minimised
+from heatbath.papers import regressions
 from heatbath.papers.claims import Claim, exactly
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.plotting.style import BLACK, BLUE, GREY, ORANGE, WIDTH, styled
-from heatbath.systems import Posterior
 from heatbath.theory.ising_exact import torus_log_partition
 
 SIDE = 4
@@ -109,12 +107,10 @@ def inference(job: Job) -> list[Claim]:
     )
     x = rng.normal(size=(ROWS, FEATURES)) @ mixing.T
     y = x @ rng.normal(size=FEATURES) + NOISE * rng.normal(size=ROWS)
-    precision = x.T @ x / NOISE**2 + np.eye(FEATURES)
-    covariance = NOISE**2 * np.eye(ROWS) + x @ x.T
-    evidence = -(y @ np.linalg.solve(covariance, y) + np.linalg.slogdet(covariance)[1]) / 2
-    evidence -= ROWS / 2 * np.log(2 * np.pi)
+    precision = regressions.precision(x, NOISE)
+    evidence = regressions.log_evidence(x, y, NOISE)
     gap = (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1]) / 2
-    found = mean_field(_regression(x, y), seed=job.seed, starts=2)
+    found = mean_field(regressions.bayesian(x, y, NOISE), seed=job.seed, starts=2)
     return [
         Claim(
             "Linear regression: log evidence less its variational bound is the correlation left out, in nats",
@@ -130,19 +126,6 @@ def inference(job: Job) -> list[Claim]:
             source="stated",
         ),
     ]
-
-
-def _regression(x: np.ndarray, y: np.ndarray) -> Posterior:
-    def log_likelihood(w: Any, inputs: Array, targets: Array) -> Array:
-        return -((targets - inputs @ w) ** 2) / (2 * NOISE**2) - jnp.log(2 * jnp.pi * NOISE**2) / 2
-
-    return Posterior(
-        lambda w: -jnp.sum(w**2) / 2 - FEATURES / 2 * jnp.log(2 * jnp.pi),
-        log_likelihood,
-        lambda key: jax.random.normal(key, (FEATURES,)),
-        (jnp.asarray(x), jnp.asarray(y)),
-        precise=True,
-    )
 
 
 @styled

@@ -7,7 +7,6 @@ parameters that made them are such a draw. Here linear regression, where all is 
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,12 +15,12 @@ from scipy.stats import norm
 from heatbath.dynamics import HMC
 from heatbath.estimate import Estimate
 from heatbath.free_energy import lower_bound, sandwich
+from heatbath.papers import regressions
 from heatbath.papers.annealed_runs import annealed, powers, reduced_work
 from heatbath.papers.claims import Claim
 from heatbath.papers.replicas import decided, jackknife, mean
 from heatbath.papers.reproduction import Job, Reproduction
 from heatbath.plotting.style import BLACK, BLUE, GREY, ORANGE, WIDTH, plain_log_axis, styled
-from heatbath.systems import Posterior
 
 ROWS, FEATURES, NOISE = 40, 5, 0.5
 MOVES = (10, 30, 100, 300)
@@ -58,24 +57,16 @@ class Simulated:
 
     @property
     def log_evidence(self) -> float:
-        covariance = NOISE**2 * np.eye(ROWS) + self.inputs @ self.inputs.T
-        fit = self.targets @ np.linalg.solve(covariance, self.targets)
-        return float(-(fit + np.linalg.slogdet(covariance)[1] + ROWS * np.log(2 * np.pi)) / 2)
+        return regressions.log_evidence(self.inputs, self.targets, NOISE)
 
     def exact_draws(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """From the posterior, which is normal: as many as there are replicas, for an error bar."""
-        precision = self.inputs.T @ self.inputs / NOISE**2 + np.eye(FEATURES)
-        centre = np.linalg.solve(precision, self.inputs.T @ self.targets / NOISE**2)
-        return rng.multivariate_normal(centre, np.linalg.inv(precision), count)
+        centre = regressions.mode(self.inputs, self.targets, NOISE)
+        covariance = np.linalg.inv(regressions.precision(self.inputs, NOISE))
+        return rng.multivariate_normal(centre, covariance, count)
 
     def both_ways(self, job: Job, part: int, moves: int) -> Works:
-        posterior = Posterior(
-            lambda w: -jnp.sum(w**2) / 2 - FEATURES / 2 * jnp.log(2 * jnp.pi),
-            lambda w, x, y: -((y - x @ w) ** 2) / (2 * NOISE**2) - jnp.log(2 * jnp.pi * NOISE**2) / 2,
-            lambda key: jax.random.normal(key, (FEATURES,)),
-            (jnp.asarray(self.inputs), jnp.asarray(self.targets)),
-            precise=True,
-        )
+        posterior = regressions.bayesian(self.inputs, self.targets, NOISE)
         rng, dynamics = np.random.default_rng(job.key(30 + part)), HMC(0.08, 5, 0.5)
         prior = jnp.asarray(rng.normal(size=(REPLICAS, FEATURES)))
         end = jnp.asarray(self.exact_draws(rng, REPLICAS))

@@ -8,8 +8,6 @@ exact, and by sampling; then on networks that learn the robot arm, annealed ther
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import jax.numpy as jnp
-import jax.random
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.polynomial import legendre
@@ -22,6 +20,7 @@ from heatbath.learning.evidence_result import Evidence
 from heatbath.learning.fit import network
 from heatbath.learning.problem import regression_problem
 from heatbath.learning.settings import Settings
+from heatbath.papers import regressions
 from heatbath.papers.claims import Claim, exactly
 from heatbath.papers.replicas import decided
 from heatbath.papers.reproduction import Job, Reproduction
@@ -60,18 +59,15 @@ class Model:
     @property
     def precision(self) -> np.ndarray:
         """A, of the posterior."""
-        return self.inputs.T @ self.inputs / NOISE**2 + np.eye(self.degree + 1)
+        return regressions.precision(self.inputs, NOISE)
 
     @property
     def mode(self) -> np.ndarray:
-        return np.linalg.solve(self.precision, self.inputs.T @ self.targets / NOISE**2)
+        return regressions.mode(self.inputs, self.targets, NOISE)
 
     @property
     def log_evidence(self) -> float:
-        """From the normal density of the targets: K = noise^2 + phi phi^T."""
-        covariance = NOISE**2 * np.eye(POINTS) + self.inputs @ self.inputs.T
-        fit = self.targets @ np.linalg.solve(covariance, self.targets)
-        return float(-(fit + np.linalg.slogdet(covariance)[1] + POINTS * np.log(2 * np.pi)) / 2)
+        return regressions.log_evidence(self.inputs, self.targets, NOISE)
 
     @property
     def best_fit(self) -> float:
@@ -87,15 +83,7 @@ class Model:
         return float(prior - np.linalg.slogdet(self.precision)[1] / 2)
 
     def posterior(self) -> Posterior:
-        d = self.degree + 1
-        return Posterior(
-            lambda w: -jnp.sum(w**2) / 2 - d / 2 * jnp.log(2 * jnp.pi),
-            lambda w, x, y: -((y - x @ w) ** 2) / (2 * NOISE**2) - jnp.log(2 * jnp.pi * NOISE**2) / 2,
-            lambda key: jnp.zeros(d),
-            (jnp.asarray(self.inputs), jnp.asarray(self.targets)),
-            precise=True,
-            sample_prior=lambda key: jax.random.normal(key, (d,)),
-        )
+        return regressions.bayesian(self.inputs, self.targets, NOISE)
 
 
 def by_sampling(models: list[Model], sampled: dict[int, Evidence]) -> list[Claim]:
