@@ -194,7 +194,7 @@ def test_a_reversed_sign_without_a_free_energy_shows_in_the_slope(asked, signs):
 
 def test_no_overlap(asked):
     rng = np.random.default_rng(1)
-    found = asked(*rng.normal(50, 1, (2, 100)), code=3)
+    found = asked(*rng.normal([[80], [20]], 1, (2, 100)), code=3)
     assert "no overlap" in found["bar"]["reason"]
     assert found["bar"]["std_error"] is None
     assert found["verdict"].startswith("not to be relied on: ")
@@ -236,8 +236,8 @@ def test_bad_files(refused, tmp_path, monkeypatch, text, words):
     ("arguments", "words"),
     [
         (["wrk.csv"], "near names there: 'work.csv'"),
-        (["work.csv", "--column", "forwrd"], "no wanted column 'forwrd'; the columns are 'forward', 'back'"),
-        (["work.csv", "work.csv", "--column", "forward,bck"], "no wanted column 'bck'"),
+        (["work.csv", "--column", "forwrd"], "no column 'forwrd'; the columns are 'forward', 'back'"),
+        (["work.csv", "work.csv", "--column", "forward,bck"], "no column 'bck'"),
         (["work.csv", "--column", "forward,back"], "it may be the same file"),
         (["work.csv", "work.csv", "--column", "a,b,c"], "give one name"),
         (["work.csv", "work.csv", "--column", "forward,"], "give one name"),

@@ -39,7 +39,7 @@ def test_the_other_columns_may_hold_anything(written):
         ("w\n", "", "only a header"),
         ("\nw\n1\n", "", "the first line is empty"),
         ("a,work,c\n1,2,3\n", "", "which --column? the columns are 'a', 'work', 'c'"),
-        ("a,work,c\n1,x,3\n", "wrk", "no wanted column 'wrk'; the columns are 'a', 'work', 'c'"),
+        ("a,work,c\n1,x,3\n", "wrk", "no column 'wrk'; the columns are 'a', 'work', 'c'"),
         (",".join(f"work_{i}" for i in range(30)) + "\n", "wrk_7", "did you mean 'work_7'"),
         ("1\n2\n", "w", "the columns are '1'"),
         ("1,2\n3,4\n", "", "no header?"),

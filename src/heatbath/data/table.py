@@ -21,6 +21,7 @@ MAX_COLUMNS = 10_000
 MAX_FILE_BYTES = 2 * 1024**3
 MAX_LINE_BYTES = 4 * 1024**2
 MAX_CELL = 131_072  # the default of csv.field_size_limit
+BLOCK_BYTES = 1024**2
 LONGEST_LABEL = 200
 MAX_NUMBER = float(np.finfo(np.float32).max)
 CELLS_PER_BLOCK = 20_000
@@ -45,12 +46,12 @@ class Table:
 
     def column(self, name: str) -> np.ndarray:
         """The numbers of one column, (rows,). Raises ``Refused`` if there is no such column."""
-        check_columns(self, [name], "wanted")
+        check_columns(self, [name])
         return self.values[:, self.columns.index(name)]
 
     def select(self, names: Sequence[str]) -> np.ndarray:
         """The numbers of several columns in the order asked, (rows, len(names)). Raises like ``column``."""
-        check_columns(self, names, "wanted")
+        check_columns(self, names)
         positions = {name: index for index, name in enumerate(self.columns)}
         return self.values[:, [positions[name] for name in names]]
 
@@ -123,7 +124,7 @@ def label_of(cell: str) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def check_columns(table: Table, wanted: Sequence[str], what: str) -> None:
+def check_columns(table: Table, wanted: Sequence[str], what: str = "") -> None:
     """Raise ``Refused`` if a wanted column is missing, naming the nearest ones, or all if they are few.
 
     ``what`` says what the columns are for ("target"): "no target column 'z'".
@@ -163,7 +164,7 @@ def unreadable(path: str, error: Exception) -> Refused:
     return refused(path, f"cannot be read: {reason}; check the path and its permissions")
 
 
-def no_column(path: str, columns: tuple[str, ...], name: str, what: str) -> Refused:
+def no_column(path: str, columns: tuple[str, ...], name: str, what: str = "") -> Refused:
     near = nearest(name, columns)
     if len(columns) <= 8 and len(listed(columns)) <= 100:
         advice = f"the columns are {listed(columns)}"
@@ -172,7 +173,8 @@ def no_column(path: str, columns: tuple[str, ...], name: str, what: str) -> Refu
     else:
         advice = f"the {len(columns)} columns start with {listed(columns[:3], 24)}"
     line = None if path.endswith(".npz") else 1
-    return refused(path, f"no {what} column {quoted(name)}; {advice}", line)
+    column = f"{what} column".strip()
+    return refused(path, f"no {column} {quoted(name)}; {advice}", line)
 
 
 def check_file(path: str) -> None:
@@ -209,7 +211,7 @@ def _parse(
     if not kept and not texts:
         raise refused(path, "every column is ignored; keep at least one", line=1)
     columns = tuple(names[index] for index in kept)
-    values = None if texts else _at_once(lines, len(names))
+    values = None if texts else _at_once(file, len(names))
     if values is not None:
         return columns, np.ascontiguousarray(values[:, kept]), {}
     file.seek(0)
@@ -221,14 +223,17 @@ def _parse(
     return columns, values, {name: tuple(column) for name, column in found.items()}
 
 
-def _at_once(lines: Iterator[str], width: int) -> np.ndarray | None:
+def _at_once(file: BinaryIO, width: int) -> np.ndarray | None:
     """The rows under the header, (rows, width), if all are plain finite numbers, else None."""
 
     def plain() -> Iterator[str]:
-        for line in lines:
-            if not line.strip() or "_" in line or not line.isascii():
+        while block := file.read(BLOCK_BYTES):
+            text = (block + file.readline(MAX_LINE_BYTES + 1)).decode("ascii")
+            rows = text.removesuffix("\n").split("\n")
+            long = [row for row in rows if len(row) > MAX_CELL]
+            if "_" in text or "\0" in text or not all(map(str.strip, rows)) or any(map(_too_long, long)):
                 raise ValueError("not plain")
-            yield line
+            yield from rows
 
     source = plain()
     try:
@@ -237,6 +242,10 @@ def _at_once(lines: Iterator[str], width: int) -> np.ndarray | None:
     except (StopIteration, ValueError):
         return None
     return values if values.shape[1] == width and _usable(values) else None
+
+
+def _too_long(row: str) -> bool:
+    return len(row) > MAX_LINE_BYTES or any(len(cell) > MAX_CELL for cell in row.split(","))
 
 
 def _row_by_row(

@@ -74,5 +74,5 @@ def read_work(path: str | os.PathLike[str], column: str = "") -> np.ndarray:
     if not column and len(names) > 1 and not all(map(is_number, names)):
         raise refused(path, f"which --column? the columns are {listed(names[:5], 24)}", 1)
     if column and column not in names:
-        raise no_column(path, tuple(names), column, "wanted")
+        raise no_column(path, tuple(names), column)
     return read_table(path, ignore=[name for name in names if column and name != column]).values[:, 0]

@@ -8,7 +8,7 @@ from scipy.optimize import root_scalar
 from scipy.special import expit, log_expit
 
 from heatbath.estimate import Estimate
-from heatbath.free_energy._checks import FEWEST, check_work, log_sum_exp, spread
+from heatbath.free_energy._checks import FEWEST, FEWEST_OVERLAPPING, check_work, log_sum_exp, spread
 
 
 def bar(forward: ArrayLike, reverse: ArrayLike) -> Estimate:
@@ -20,14 +20,15 @@ def bar(forward: ArrayLike, reverse: ArrayLike) -> Estimate:
     M = ln(n/m). The standard error is the asymptotic one; it is infinite where no forward value lies beyond
     the reverse ones, or one direction has a single value.
 
-    Not reliable without overlap, below 20 values in a direction, or where a sign looks reversed.
+    Not reliable where a sign looks reversed, below 20 values in a direction, and where fewer than 2 of them
+    overlap (n times `overlap`): the error bar is then too small.
     Raises `Refused` for NaN, -inf, an empty array or one without a finite value.
     Source: Bennett, J. Comput. Phys. 22, 245 (1976); the error: Shirts, Bair, Hooker and Pande, Phys.
     Rev. Lett. 91, 140601 (2003).
     """
     forward, reverse = check_work(forward, "forward"), check_work(reverse, "reverse")
     f = solve(forward, reverse)
-    reason = why_no_overlap(forward, reverse) or why_few(forward, reverse) or check_signs(forward, reverse)
+    reason = why_not(forward, reverse, f)
     single = min(forward.size, reverse.size) < 2
     error = math.inf if single or why_no_overlap(forward, reverse) else _standard_error(forward, reverse, f)
     return Estimate(f, error, reliable=not reason, reason=reason)
@@ -64,9 +65,13 @@ def overlap(forward: ArrayLike, reverse: ArrayLike) -> float:
     Source: Klimovich, Shirts and Mobley, J. Comput. Aided Mol. Des. 29, 397 (2015).
     """
     forward, reverse = check_work(forward, "forward"), check_work(reverse, "reverse")
-    shift = math.log(forward.size / reverse.size)
-    score = np.concatenate([forward, -reverse]) - solve(forward, reverse) + shift
-    return float(np.sum(expit(score) * expit(-score)) / forward.size)
+    return _overlapping(forward, reverse, solve(forward, reverse)) / forward.size
+
+
+def _overlapping(forward: np.ndarray, reverse: np.ndarray, f: float) -> float:
+    """Number of runs whose work could be of either direction, counted once for both."""
+    score = np.concatenate([forward, -reverse]) - f + math.log(forward.size / reverse.size)
+    return float(np.sum(expit(score) * expit(-score)))
 
 
 def hysteresis(forward: ArrayLike, reverse: ArrayLike) -> float:
@@ -105,6 +110,18 @@ def check_signs(forward: ArrayLike, reverse: ArrayLike) -> str:
             f"({usual:.3g}), and they overlap only with one sign changed; {remedy}"
         )
     return ""
+
+
+def why_not(forward: np.ndarray, reverse: np.ndarray, f: float) -> str:
+    """Why an estimate from both directions cannot be relied on; "" where it can. ``f``: that of `solve`."""
+    reason = check_signs(forward, reverse) or why_no_overlap(forward, reverse) or why_few(forward, reverse)
+    number = _overlapping(forward, reverse, f)
+    if reason or number >= FEWEST_OVERLAPPING:
+        return reason
+    return (
+        f"hardly any overlap: the work of {number:.2g} runs could be of either direction, below "
+        f"{FEWEST_OVERLAPPING}; make more or slower runs, or put states between"
+    )
 
 
 def why_no_overlap(forward: np.ndarray, reverse: np.ndarray) -> str:

@@ -9,7 +9,7 @@ from scipy.special import expit, log_expit
 
 from heatbath.estimate import Estimate
 from heatbath.free_energy._checks import check_work
-from heatbath.free_energy.bar import check_signs, solve, why_few, why_no_overlap
+from heatbath.free_energy.bar import solve, why_not
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ def crooks(forward: ArrayLike, reverse: ArrayLike) -> Crooks:
     Lett. 91, 140601 (2003).
     """
     forward, reverse = check_work(forward, "forward"), check_work(reverse, "reverse")
-    reason = check_signs(forward, reverse) or why_no_overlap(forward, reverse) or why_few(forward, reverse)
+    centre = solve(forward, reverse)
+    reason = why_not(forward, reverse, centre)
     if _separated(forward, reverse) or min(forward.size, reverse.size) < 2:
         reason = reason or "forward work lies all on one side of -reverse: no slope to fit"
         return Crooks(
@@ -40,7 +41,6 @@ def crooks(forward: ArrayLike, reverse: ArrayLike) -> Crooks:
             Estimate(math.nan, math.inf, reliable=False, reason=reason),
         )
     # Far from the crossing the direction is in no doubt: such work may be cut short, and it may be +inf.
-    centre = solve(forward, reverse)
     x = np.clip(np.concatenate([forward, -reverse]) - centre, -200, 200)
     is_forward = np.repeat([1.0, 0.0], [forward.size, reverse.size])
     intercept, slope, covariance = _fit(x, is_forward)
@@ -70,19 +70,26 @@ def _separated(forward: np.ndarray, reverse: np.ndarray) -> bool:
 
 def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
     """Intercept, slope and covariance of a logistic regression of y on x, by Newton's method."""
-    design = np.stack([np.ones_like(x), x], axis=1)
     sign = 2 * y - 1
     theta = np.array([math.log(y.sum() / (y.size - y.sum())), 1.0])
+
+    def likelihood(theta: np.ndarray) -> float:
+        return float(np.sum(log_expit(sign * (theta[0] + theta[1] * x))))
+
+    def derivatives(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p = expit(theta[0] + theta[1] * x)
+        rest, weight = y - p, p * (1 - p)
+        first = float(weight @ x)
+        information = np.array([[weight.sum(), first], [first, (weight * x) @ x]])
+        return np.array([rest.sum(), rest @ x]), information
+
+    value = likelihood(theta)
     for _ in range(100):
-        p = expit(design @ theta)
-        information = (design * (p * (1 - p))[:, None]).T @ design
-        step = np.linalg.lstsq(information, design.T @ (y - p), rcond=None)[0]
-        likelihood = np.sum(log_expit(sign * (design @ theta)))
-        while np.sum(log_expit(sign * (design @ (theta + step)))) < likelihood and np.abs(step).max() > 1e-10:
+        score, information = derivatives(theta)
+        step = np.linalg.lstsq(information, score, rcond=None)[0]
+        while (new := likelihood(theta + step)) < value and np.abs(step).max() > 1e-10:
             step = step / 2
-        theta = theta + step
+        theta, value = theta + step, new
         if np.abs(step).max() < 1e-9:
             break
-    p = expit(design @ theta)
-    information = (design * (p * (1 - p))[:, None]).T @ design
-    return float(theta[0]), float(theta[1]), np.linalg.pinv(information)
+    return float(theta[0]), float(theta[1]), np.linalg.pinv(derivatives(theta)[1])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from numpy.typing import ArrayLike
 
 from heatbath.estimate import Estimate
-from heatbath.free_energy.bar import bar, check_signs
+from heatbath.free_energy.bar import bar
 from heatbath.free_energy.crooks import crooks
 from heatbath.free_energy.jarzynski import jarzynski
 
@@ -45,7 +45,7 @@ def sandwich(forward: ArrayLike, reverse: ArrayLike) -> Sandwich:
     meaning = back.meaning.replace("upwards", "downwards")
     lower = replace(back, value=-back.value, meaning=meaning)
     gap, error = upper.value - lower.value, math.hypot(upper.std_error, lower.std_error)
-    reason = check_signs(forward, reverse) or middle.reason
+    reason = middle.reason
     if not reason and abs(gap) > WIDEST_GAP:
         reason = f"the bounds are {gap:.3g} nats apart, over {WIDEST_GAP:g}: one direction missed what counts"
     if not reason and abs(gap) > 3 * error:
