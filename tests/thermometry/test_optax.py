@@ -123,7 +123,7 @@ def test_blocks_are_those_of_the_core():
         row = np.zeros((1, len(QUANTITIES)))
         row[0, :4] = 1, 1, theta[0] * step[0], step[0] ** 2 / 2
         theta = theta + updates
-        core.add(row)
+        core.add(row[None])
     (found,) = statistics(state).series
     assert (found.length, found.filled) == (core.length, core.filled)
     np.testing.assert_allclose(found.blocks[..., :4], core.blocks[..., :4])

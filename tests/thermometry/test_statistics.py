@@ -83,8 +83,7 @@ def rows(seen: dict[str, np.ndarray], eta: float, update: str = "u") -> np.ndarr
 def filled(observations: np.ndarray, size: int = 2 * COPIES) -> Statistics:
     layers = tuple(f"layer {i}" for i in range(observations.shape[1]))
     statistics = Statistics(layers, (size,) * len(layers))
-    for row in observations:
-        statistics.add(row)
+    statistics.add(observations)
     return statistics
 
 
@@ -238,8 +237,8 @@ def test_clipped_gradients_are_noticed():
     rng = np.random.default_rng(0)
     free, clipped = (Statistics(("a",), (1,)) for _ in range(2))
     for norm in rng.lognormal(size=400):
-        free.add(one(0.005, 0.01), norm)
-        clipped.add(one(0.005, 0.01), min(norm, 2.0))
+        free.add(one(0.005, 0.01), [norm])
+        clipped.add(one(0.005, 0.01), [min(norm, 2.0)])
     assert free.summary().rows[0].virial_temperature.reason == ""
     refused = clipped.summary().rows[0]
     assert "pile up at 2" in refused.virial_temperature.reason

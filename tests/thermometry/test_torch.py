@@ -399,7 +399,8 @@ class Writer:
         self.seen.append((name, value, step))
 
 
-def test_sinks():
+def test_sinks(monkeypatch):
+    monkeypatch.setattr("heatbath.thermometry.adapters.torch.FETCH", 32)
     model, writer = network(), Writer()
     optimizer = OPTIMIZERS["sgd"](model.parameters())
     Thermometer(model, optimizer, every=1, sink=writer)

@@ -140,15 +140,18 @@ class Series:
         shape = (layers, len(QUANTITIES))
         return Series(np.zeros((0, *shape)), np.zeros(shape))
 
-    def add(self, row: np.ndarray) -> None:
-        self.open = self.open + row
-        self.filled += 1
-        if self.filled == self.length:
-            self.blocks = np.concatenate([self.blocks, self.open[None]])
-            self.open, self.filled = np.zeros_like(self.open), 0
-        if len(self.blocks) == MOST_BLOCKS:
-            self.blocks = self.blocks[::2] + self.blocks[1::2]
-            self.length *= 2
+    def add(self, rows: np.ndarray) -> None:
+        """``rows`` (observations, layers, quantities), one after the other."""
+        while len(rows):
+            part, rows = np.split(rows, [self.length - self.filled])
+            self.open = np.concatenate([self.open[None], part]).sum(axis=0)
+            self.filled += len(part)
+            if self.filled == self.length:
+                self.blocks = np.concatenate([self.blocks, self.open[None]])
+                self.open, self.filled = np.zeros_like(self.open), 0
+            if len(self.blocks) == MOST_BLOCKS:
+                self.blocks = self.blocks[::2] + self.blocks[1::2]
+                self.length *= 2
 
     def late(self, discard: float) -> np.ndarray:
         """The blocks without the first share ``discard`` of them; the open block last."""
@@ -202,13 +205,15 @@ class Statistics:
         if not self.series:
             self.series.append(Series.empty(len(self.layers)))
 
-    def add(self, row: np.ndarray, norm: float = math.nan, largest: float = math.nan) -> None:
-        """One `observation`, (layers, quantities); of the gradient as it was read, over all layers: its norm
-        and its largest component, where known."""
+    def add(self, rows: np.ndarray, norms: Sequence[float] = (), largest: Sequence[float] = ()) -> None:
+        """Observations (see `observation`), (observations, layers, quantities) or one of them alone; of the
+        gradients that were read, over all layers: their norms and their largest components."""
         latest = self.series[-1]
-        latest.add(np.asarray(row, float))
-        latest.norm.add(norm)
-        latest.largest.add(largest)
+        latest.add(np.asarray(rows, float).reshape(-1, len(self.layers), len(QUANTITIES)))
+        for norm in norms:
+            latest.norm.add(norm)
+        for component in largest:
+            latest.largest.add(component)
 
     @property
     def observations(self) -> int:

@@ -13,7 +13,7 @@ from heatbath.thermometry.adapters.sinks import as_sink
 from heatbath.thermometry.statistics import GRADIENTS_EVERY, Statistics, micro_batch_estimates, observation
 from heatbath.thermometry.summary import Summary
 
-DRAIN = 32  # observations kept on the device before they are fetched
+FETCH = 640  # steps from one fetch of the observations that wait on the device to the next
 ALIGNED = 16  # numbers: 64 bytes
 HALF = (torch.float16, torch.bfloat16)
 
@@ -48,7 +48,8 @@ class Thermometer:
     ``model``: its trainable parameters that ``optimizer`` moves are measured; frozen ones and others are
     skipped and named. ``every``: steps from one observed step to the next. ``groups``: from a parameter's
     name to the row it is counted in; one row a parameter tensor by default. ``sink``: gets the numbers as
-    they come (see `as_sink`). Keeps one copy of the parameters. Closed with `close` or as a context manager.
+    they come (see `as_sink`), every 640 steps or so. Keeps two copies of the parameters. Closed with `close`
+    or as a context manager.
 
     Raises `Refused` where there is nothing to measure.
     """
@@ -169,7 +170,7 @@ class Thermometer:
         if due:
             self._end(isinstance(optimizer, torch.optim.LBFGS))
         self.steps += 1
-        if due and len(self._waiting) == DRAIN:
+        if due and len(self._waiting) * self.every >= FETCH:
             self._drain()
             if self._sink is not None:
                 self._sink(self._statistics.summary().scalars(), self.steps)
@@ -235,14 +236,7 @@ class Thermometer:
         """Fetch what waits on the device, and add it up."""
         if not self._waiting:
             return
-        n = len(self._parameters)
-        lengths = [len(w.numbers) for w in self._waiting]
-        fetched = torch.cat([w.numbers for w in self._waiting]).cpu().numpy().astype(float)
-        numbers = np.full((len(lengths), 8, n), np.nan)
-        for row, part, waiting in zip(
-            numbers, np.split(fetched, np.cumsum(lengths)[:-1]), self._waiting, strict=True
-        ):
-            _unpack(part, waiting, row)
+        numbers = _unpacked(self._waiting, len(self._parameters))
         settings = np.array([w.settings for w in self._waiting])[..., self._group]
         rate, decay, sign = np.moveaxis(settings, 1, 0)
         square, largest = numbers[:, 4], numbers[:, 5]
@@ -264,9 +258,9 @@ class Thermometer:
             self._by_layer(decay) / count,
             (before - after) / self.every,
         )
-        norm = np.sqrt(square.sum(axis=1))
-        for row, of_all, of_one in zip(rows, norm.tolist(), largest.max(axis=1).tolist(), strict=True):
-            self._statistics.add(row, of_all, of_one)
+        read = np.array([w.has_gradients for w in self._waiting])
+        norms = np.sqrt(square[read].sum(axis=1))
+        self._statistics.add(rows, norms.tolist(), largest[read].max(axis=1).tolist())
         self._waiting.clear()
 
     def _by_layer(self, values: np.ndarray) -> np.ndarray:
@@ -300,11 +294,21 @@ class Rows:
         return [torch.mv(both, change) for both, change in zip(self._both, self._change, strict=True)]
 
 
-def _unpack(part: np.ndarray, waiting: _Waiting, row: np.ndarray) -> None:
-    """The numbers of one observation into ``row``: theta.change, |change|^2, |theta|^2, theta.g, |g|^2, max
-    |g|, signal and noise of each parameter; NaN where they were not observed."""
+def _unpacked(waiting: list[_Waiting], n: int) -> np.ndarray:
+    """(observations, 8, n): theta.change, |change|^2, |theta|^2, theta.g, |g|^2, max |g|, signal and noise of
+    each parameter; NaN where they were not observed."""
+    fetched = torch.cat([w.numbers for w in waiting]).cpu().numpy().astype(float)
+    ends = np.cumsum([w.numbers.numel() for w in waiting])
+    starts = np.array([0, *ends[:-1]])
+    found = np.full((len(waiting), 8, n), np.nan)
+    found[:, :2] = fetched[starts[:, None] + np.arange(2 * n)].reshape(-1, n, 2).swapaxes(1, 2)
+    for i in np.flatnonzero(ends - starts > 2 * n):
+        _unpack_more(fetched[starts[i] + 2 * n : ends[i]], waiting[i], found[i])
+    return found
+
+
+def _unpack_more(rest: np.ndarray, waiting: _Waiting, row: np.ndarray) -> None:
     n = row.shape[1]
-    row[:2], rest = part[: 2 * n].reshape(n, 2).T, part[2 * n :]
     if waiting.has_squares:
         row[2], rest = rest[:n], rest[n:]
     if waiting.has_gradients:

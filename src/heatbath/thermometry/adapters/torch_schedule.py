@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from heatbath.errors import Refused
-from heatbath.thermometry.adapters.torch import DRAIN, Rows
+from heatbath.thermometry.adapters.torch import Rows
 from heatbath.thermometry.fluctuation_dissipation import FluctuationDissipation, Schedule
+
+FETCH = 32  # steps that wait on the device
 
 
 class ReduceLROnStationarity:
@@ -67,7 +69,7 @@ class ReduceLROnStationarity:
     @torch.no_grad()
     def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         self._waiting.append(torch.stack(self._rows.after(self._parameters)).sum(dim=0))
-        if len(self._waiting) == DRAIN:
+        if len(self._waiting) == FETCH:
             self._drain()
 
     def _drain(self) -> None:
