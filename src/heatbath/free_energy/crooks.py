@@ -26,8 +26,9 @@ def crooks(forward: ArrayLike, reverse: ArrayLike) -> Crooks:
     ``forward`` (n,) and ``reverse`` (m,): reduced work in nats of independent runs, as for `bar`. Crooks'
     theorem says slope 1 and crossing f_1 - f_0. Standard errors are those of maximum likelihood at given n
     and m: the inverse information, less 1/n + 1/m for the intercept (Prentice and Pyke, Biometrika 66, 403,
-    1979). Not reliable where the slope is off 1 by 3 of them, and where `bar` is not. Without overlap, with a
-    single value, or work that does not vary there is no fit (NaN). Raises `Refused` as `bar`.
+    1979). Not reliable where the likelihood ratio puts the slope 3 standard errors off 1, and where `bar` is
+    not. Without overlap, with a single value, or work that does not vary there is no fit (NaN). Raises
+    `Refused` as `bar`.
     Source: Crooks, Phys. Rev. E 60, 2721 (1999), eq. 2; the fit: Shirts, Bair, Hooker and Pande, Phys. Rev.
     Lett. 91, 140601 (2003).
     """
@@ -43,7 +44,7 @@ def crooks(forward: ArrayLike, reverse: ArrayLike) -> Crooks:
     # Far from the crossing the direction is in no doubt: such work may be cut short, and it may be +inf.
     x = np.clip(np.concatenate([forward, -reverse]) - centre, -200, 200)
     is_forward = np.repeat([1.0, 0.0], [forward.size, reverse.size])
-    intercept, slope, covariance = _fit(x, is_forward)
+    (intercept, slope), covariance, gain = _fit(x, is_forward)
     shift = math.log(forward.size / reverse.size)
     crossing = centre - (intercept - shift) / slope
     gradient = np.array([-1 / slope, (intercept - shift) / slope**2])
@@ -52,10 +53,11 @@ def crooks(forward: ArrayLike, reverse: ArrayLike) -> Crooks:
     variance = float(gradient @ (covariance - chosen) @ gradient)
     crossing_error = math.sqrt(variance) if variance > 0 else math.inf
     slope_error = math.sqrt(covariance[1, 1])
-    if not reason and abs(slope - 1) > 3 * slope_error:
+    if not reason and 2 * gain > 9:
         reason = (
-            f"slope {slope:.3g} ({slope_error:.2g}) is off 1: the work breaks Crooks' theorem; check units, "
-            "signs, that runs start in equilibrium, and that the reverse runs retrace the forward ones"
+            f"slope {slope:.3g} ({slope_error:.2g}) is off 1 by {math.sqrt(2 * gain):.2g} standard errors: "
+            "the work breaks Crooks' theorem; check units, signs, that runs start in equilibrium, and that "
+            "the reverse runs retrace the forward ones"
         )
     return Crooks(
         Estimate(crossing, crossing_error, reliable=not reason, reason=reason),
@@ -68,8 +70,9 @@ def _separated(forward: np.ndarray, reverse: np.ndarray) -> bool:
     return bool(forward.min() >= -reverse.min() or forward.max() <= -reverse.max())
 
 
-def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Intercept, slope and covariance of a logistic regression of y on x, by Newton's method."""
+def _fit(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Logistic regression of y on x: intercept and slope, their covariance, and what the fit gains in log
+    likelihood over slope 1 (and Bennett's intercept), where Newton's method starts."""
     sign = 2 * y - 1
     theta = np.array([math.log(y.sum() / (y.size - y.sum())), 1.0])
 
@@ -83,7 +86,7 @@ def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
         information = np.array([[weight.sum(), first], [first, (weight * x) @ x]])
         return np.array([rest.sum(), rest @ x]), information
 
-    value = likelihood(theta)
+    start = value = likelihood(theta)
     for _ in range(100):
         score, information = derivatives(theta)
         step = np.linalg.lstsq(information, score, rcond=None)[0]
@@ -92,4 +95,4 @@ def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
         theta, value = theta + step, new
         if np.abs(step).max() < 1e-9:
             break
-    return float(theta[0]), float(theta[1]), np.linalg.pinv(derivatives(theta)[1])
+    return theta, np.linalg.pinv(derivatives(theta)[1]), value - start
