@@ -20,7 +20,8 @@ from heatbath.theory import driven_trap
 MOVES, REPLICAS, Z_LIMIT = 5, 40_000, 4.42  # two-sided level 1e-5
 TRAPS = {"dragged": ((1.0, 0.0), (1.0, 2.0)), "breathing": ((1.0, 0.0), (3.0, 0.0))}
 STIFFEST = {"dragged": 1.0, "breathing": 3.0}
-SHARES = (0.2, 0.45, 0.8)  # of the stability limit
+SHARES = (0.45, 0.65, 0.8)  # of the stability limit
+USABLE = {"Euler-Maruyama": 0.5, "BAOAB": 0.7}  # from there on exp(-2 work) may have no mean
 
 
 def control(stiffness, centre):
@@ -89,7 +90,7 @@ def test_free_energy_of_linear_dynamics(name, trap, share):
     found = bar(forward, reverse)
     assert found.reliable
     assert abs(found.value - free_energy(trap)) < Z_LIMIT * found.std_error
-    if share < 0.5:  # above, exp(-2 work) may have no mean
+    if share < USABLE[name]:
         one_sided = jarzynski(forward)
         assert abs(one_sided.value - free_energy(trap)) < Z_LIMIT * one_sided.std_error
 
