@@ -114,7 +114,7 @@ def why_tail_not_sampled(work: np.ndarray) -> str:
     variance = spread(work)
     needed = FEWEST_ONE_SIDED * math.exp(2 * min(max(variance - 1.2, 0.0), 12.0))
     if n < needed:
-        rarity = f"in {_brief(math.exp(variance))}" if variance < 13 else "among millions"
+        rarity = f"in {_brief(math.exp(variance))}" if variance < 13 else "in over 400,000"
         seen = f"var(w) = {variance:.3g}: one run {rarity} carries exp(-w); " if variance > 1.2 else ""
         number = f"about {_brief(needed)}" if variance < 13 else "far more"
         return (

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from heatbath.core import Constant, Geometric, PerReplica, Protocol, Record, Run, Snapshot, simulate
 from heatbath.data import SHIPPED
 from heatbath.dynamics import HMC, CurvatureWarmUp, Gibbs, Langevin, metric_of
+from heatbath.errors import Stopped
 from heatbath.estimate import Estimate
 from heatbath.learning.fit import network
 from heatbath.learning.phases import POSTERIOR, START
@@ -131,8 +132,12 @@ class Arm:
         for i, h in enumerate(STEPS):
             corrected = self._run(job, 10 + i, warm, start, HMC(h, LEAPFROGS, 0.5), steps)
             free = Langevin(h, friction=1 / (LEAPFROGS * h), splitting="OBABO")
-            plain = self._run(job, 20 + i, warm, start, free, steps * LEAPFROGS)
             rejected.append(1 - np.asarray(corrected.means["acceptance"]))
+            try:
+                plain = self._run(job, 20 + i, warm, start, free, steps * LEAPFROGS)
+            except Stopped:  # all replicas diverged
+                shadow.append(np.full(self.replicas, np.inf))
+                continue
             assert plain.ledger is not None
             shadow.append(np.where(plain.alive, np.asarray(plain.ledger.shadow_work) / steps, np.inf))
         return Ladder(np.array(rejected), np.array(shadow))
@@ -251,6 +256,11 @@ def ladder_figure(ladder: Ladder) -> Figure:
     left.set(xscale="log", xlabel="step size", ylabel="share rejected", title="hybrid Monte Carlo")
     survived = np.isfinite(ladder.shadow_work).all(axis=1)
     right.plot(np.asarray(STEPS)[survived], ladder.shadow_work.mean(axis=1)[survived], "o-", color=ORANGE)
+    diverging = [h for h, worst in zip(STEPS, ladder.shadow_work.max(axis=1), strict=True) if worst == np.inf]
+    for h in diverging:
+        right.axvline(h, color=GREY, linestyle=":", label="replicas diverge" * (h == diverging[0]))
+    if diverging:
+        right.legend()
     right.set(
         xscale="log", xlabel="step size", ylabel="kT", title=f"uncorrected: shadow work in {LEAPFROGS} steps"
     )
