@@ -102,7 +102,7 @@ def _computed(posterior: Posterior, seed: int, draws: int, show: Callable[[str],
         annealed = _of_path(path, mass)
         if enough:
             reason = _disagreement(answer, annealed)
-            answer = annealed
+            answer = annealed if math.isfinite(annealed.std_error) else answer
         elif lacking:
             answer = annealed
         else:
@@ -112,7 +112,8 @@ def _computed(posterior: Posterior, seed: int, draws: int, show: Callable[[str],
             reason = _disagreement(annealed, bridged) or _disagreement(bridged, annealed)
             answer = min(annealed, bridged, key=lambda x: x.std_error)
         if not answer.std_error < WIDEST_SPREAD:
-            reason = f"independent populations differ: ln Z is known to {answer.std_error:.2g} nats only"
+            differ = f"independent populations differ: ln Z is known to {answer.std_error:.2g} nats only"
+            reason = _not_reached(answer) or differ
     return Evidence(
         Estimate(answer.value, answer.std_error, answer.ess, not reason, reason, f"ln Z by {answer.name}"),
         _lower(answer),
@@ -182,8 +183,15 @@ def _upper(log_ratios: np.ndarray) -> Estimate:
     )
 
 
+def _not_reached(answer: _Answer) -> str:
+    return "" if math.isfinite(answer.std_error) else f"{answer.name} did not reach the posterior"
+
+
 def _disagreement(more: _Answer, less: _Answer) -> str:
-    """Why ``more`` contradicts ``less``, which missed a mode then; "" where it does not."""
+    """Why ``more`` contradicts ``less``, which missed a mode then, or why they cannot be compared; "" where
+    both agree."""
+    if reason := _not_reached(more) or _not_reached(less):
+        return reason
     joint = math.hypot(more.std_error, less.std_error)
     if not more.value - less.value > DISAGREE * joint:
         return ""
