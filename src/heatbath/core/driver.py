@@ -164,11 +164,15 @@ class MinibatchDriver(Driver):
             self.feed.close()
 
     def _empty(self, shapes: Any, saves: int) -> Any:
-        empty = super()._empty(shapes, saves)
-        return self._emptied(empty, empty)
+        return self._unknown(super()._empty(shapes, saves))
 
     def _emptied(self, buffer: Any, empty: Any) -> Any:
-        """Energies and ledger unknown; what the observers store is written over."""
+        """What the observers store is written over, and so are energies that nothing measures on the way."""
+        measures = self.sink is not None or self.task.energy_every is not None
+        return self._unknown(buffer) if measures else buffer
+
+    def _unknown(self, buffer: Any) -> Any:
+        """``buffer`` without energies and ledger."""
         books = {name: x for name, x in buffer.items() if name not in self.task.observers}
         return buffer | jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), books)
 
