@@ -1,11 +1,14 @@
 """Warm-up with minibatches: stairs of the coupling, when energies are measured, the frozen units."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from heatbath.core import Geometric
+from heatbath.core import Diverged, Geometric
 from heatbath.learning import stochastic
 from heatbath.learning.phases import POSTERIOR, START
 from heatbath.learning.settings import Settings
@@ -38,7 +41,9 @@ def test_in_the_frozen_units_the_stiffest_direction_has_curvature_1():
     keys = jax.random.split(jax.random.key(3), 4)
     position = jax.vmap(lambda key: NETWORK.init(key, POSTERIOR))(keys)
     position["weights"] = jax.tree.map(lambda x: 4 * x, position["weights"])
-    whitening = stochastic._whitened(NETWORK, stochastic._tuned(NETWORK, position)).whitening
+    whitening = stochastic._whitened(
+        NETWORK, stochastic._tuned(NETWORK, position, np.ones(4, bool))
+    ).whitening
     largest, plain = [], []
     for r in range(4):
         one = jax.tree.map(lambda x, r=r: x[r], position)
@@ -53,3 +58,12 @@ def test_in_the_frozen_units_the_stiffest_direction_has_curvature_1():
         plain.append(np.linalg.eigvalsh(matrix)[-1])
     assert 0.5 < np.mean(largest) < 1.02
     assert np.mean(plain) > 30
+
+
+def test_replicas_without_a_curvature_have_diverged():
+    """Far out, single precision holds none."""
+    near = NETWORK.init(jax.random.key(0), POSTERIOR)
+    position = jax.tree.map(lambda x: jnp.full((2, *x.shape), 1e30, x.dtype), near)
+    run: Any = SimpleNamespace(position=position, alive=np.ones(2, bool), first_bad_step=np.full(2, -1))
+    with pytest.raises(Diverged, match="no finite curvature after the warm-up; try a smaller step size"):
+        stochastic._frozen(NETWORK, run)

@@ -166,11 +166,10 @@ def heating_lines(settings: Settings, folder: RunFolder) -> list[str]:
     """What is known of the bias of minibatches."""
     if not settings.batch:
         return []
-    heating = f"{100 * settings.heating(folder.config['data']['rows']):.0f} %"
-    return [
-        f"minibatches heat the stiffest direction by about {heating} at this step size; of every layer: "
-        f"heatbath thermometer {_word(folder.path)}"
-    ]
+    share = settings.heating(folder.config["data"]["rows"])
+    more = f"of every layer: heatbath thermometer {_word(folder.path)}"
+    advice = "give a smaller --step-size" if share > 1 else more
+    return [f"minibatches heat the stiffest direction by about {share:.0%} at this step size; {advice}"]
 
 
 def learned_line(draws: Draws, folder: RunFolder) -> str:

@@ -1,7 +1,9 @@
 """What a run has learned, read back from its folder: weights, noise, outputs. No JAX."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -84,21 +86,27 @@ def read_draws(folder: RunFolder) -> Draws:
     names += ["sample/log_precision"] if classes else ["sample/log_noise", "sample/log_precision"]
     found = {re.sub("^sample/", "", k): np.moveaxis(v, 0, 1) for k, v in folder.read("sample", names).items()}
     found = {k: v[: settings.replicas] for k, v in found.items()}
-    moving = np.any(
-        [np.any(v[:, -1:] != v[:, -2:-1], axis=tuple(range(1, v.ndim))) for v in found.values()], 0
-    )
-    if found["log_precision"].shape[1] > 1:  # one that broke was frozen at its last good state
-        found = {k: v[moving] for k, v in found.items()}
-    if not len(found["log_precision"]):
+    with np.errstate(over="ignore"):
+        found["scale"] = np.exp(-found.pop("log_precision") / 2)
+        found["noise"] = found["scale"][..., :0] if classes else np.exp(-found.pop("log_noise") / 2)
+    whole = _in_each_replica(np.all, [np.isfinite(v) for v in found.values()]).all(axis=0)
+    if found["scale"].shape[1] > 1:  # one that broke was frozen at its last good state
+        whole &= _in_each_replica(np.any, [v[:, -1:] != v[:, -2:-1] for v in found.values()]).any(axis=0)
+    found = {k: v[whole] for k, v in found.items()}
+    if not whole.any():
         raise Stopped(
             f"all replicas of {folder.path} diverged: `heatbath run` its config.toml with a smaller step_size"
         )
-    log_noise = found["log_precision"][..., :0] if classes else found["log_noise"]
     return Draws(
         tuple({k: found[f"weights/{i}/{k}"] for k in "bw"} for i in range(layers)),
-        np.exp(-log_noise / 2),
-        np.exp(-found["log_precision"] / 2),
+        found["noise"],
+        found["scale"],
         settings.activation,
         standardisation,
         classes,
     )
+
+
+def _in_each_replica(test: Callable[..., Any], flags: list[np.ndarray]) -> np.ndarray:
+    """``test`` (np.all or np.any) over all but the first axis of each of ``flags``, (flags, replicas)."""
+    return np.array([test(x, axis=tuple(range(1, x.ndim))) for x in flags])

@@ -16,6 +16,7 @@ from jax import Array
 from heatbath.core import (
     Constant,
     Control,
+    Diverged,
     Geometric,
     MinibatchDynamics,
     Progress,
@@ -88,7 +89,7 @@ def measured_every(passes: int, posterior: Network, settings: Settings, every: i
 
 def equilibrate(posterior: Network, settings: Settings, warm_up: Run, progress: bool) -> Run:
     """Steps of the sampling dynamics that are thrown away."""
-    tuned = _tuned(posterior, warm_up.position)
+    tuned = _frozen(posterior, warm_up)
     run = _sampling(posterior, settings, tuned, 1, settings.equilibrate, InMemory(), progress)
     whitening = _whitened(posterior, tuned).whitening
     return replace(run, position=jax.vmap(whitening.original)(run.position))
@@ -96,7 +97,7 @@ def equilibrate(posterior: Network, settings: Settings, warm_up: Run, progress: 
 
 def freeze(posterior: Network, warm_up: Run, settled: Run) -> dict[str, np.ndarray]:
     """What sampling needs of the warm-up: units of length and positions; and the gradients that it cost."""
-    return _tuned(posterior, settled.position) | {"gradients": gradients(warm_up) + gradients(settled)}
+    return _frozen(posterior, settled) | {"gradients": gradients(warm_up) + gradients(settled)}
 
 
 def gradients(run: Run) -> np.ndarray:
@@ -169,12 +170,28 @@ def _original(seen: Snapshot, whitening: Whitening) -> Any:
     return whitening.original(seen.position)
 
 
-def _tuned(posterior: Network, position: Any) -> dict[str, np.ndarray]:
-    """``position`` (of every replica) and the units of length it asks for, as arrays."""
-    precisions, shapes = _curvatures(posterior, position)
+def _frozen(posterior: Network, run: Run) -> dict[str, np.ndarray]:
+    """`_tuned` at the end of ``run``. Raises `Diverged` where the replicas are so far out that the energy has
+    no finite curvature."""
+    try:
+        with np.errstate(all="ignore"):
+            tuned = _tuned(posterior, run.position, run.alive)
+    except np.linalg.LinAlgError:
+        tuned = {"curvature": np.array(np.nan)}
+    if not all(np.isfinite(x).all() for x in tuned.values()):
+        raise Diverged(
+            run, "diverged: the energy has no finite curvature after the warm-up; try a smaller step size"
+        )
+    return tuned
+
+
+def _tuned(posterior: Network, position: Any, alive: np.ndarray) -> dict[str, np.ndarray]:
+    """``position`` (of every replica) and the units of length that those ``alive`` ask for, as arrays."""
+    chosen = jax.tree.map(lambda x: x[alive], position)
+    precisions, shapes = _curvatures(posterior, chosen)
     layers = tuple(Stretch.of(np.asarray(precision, float)) for precision in precisions)
     whitening = Whitening(layers, {name: shape**-0.5 for name, shape in shapes.items()})
-    stiffest = _stiffest(Whitened(posterior, whitening), position)
+    stiffest = _stiffest(Whitened(posterior, whitening), chosen)
     return to_arrays({"position": position, "whitening": whitening.enlarged(stiffest**-0.5)})
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from scipy.stats import t as student
 
-from heatbath.estimate import Estimate
+from heatbath.estimate import Estimate, with_error
 from heatbath.learning.draws import Draws, read_draws
 from heatbath.learning.fit import network
 from heatbath.learning.phases import POSTERIOR
@@ -29,7 +29,8 @@ PART = 50  # saves at a time
 MOST_WORK = 4e10  # saves x rows x weights: about a minute
 FEWEST_REPLICAS = 4  # for an error from their scatter
 BATH = float(POSTERIOR.temperature)
-LEVEL, TOLERANCE = 0.01, 0.05
+LEVEL, TOLERANCE, PRECISION = 0.01, 0.05, 0.1
+SURE = 4.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -53,26 +54,25 @@ class LayerTemperatures:
     replicas: int
     saves: int
 
-    @property
-    def in_equilibrium(self) -> bool:
-        """False where equipartition is rejected at 1 % and a layer is more than 5 % off."""
-        return not (self.p_value < LEVEL and abs(self._worst.configurational.value / BATH - 1) > TOLERANCE)
-
-    @property
-    def _worst(self) -> Layer:
-        return max(self.layers, key=lambda layer: abs(layer.configurational.value - BATH))
-
     def verdict(self) -> str:
-        """One sentence."""
-        chance = f"p = {self.p_value:.2g}"
-        if self.replicas < FEWEST_REPLICAS:
-            return f"no verdict: {self.replicas} replicas are too few to tell errors from"
-        if self.in_equilibrium:
-            return f"equipartition: within 5 % every layer is at the bath's temperature, {BATH:g} ({chance})"
-        return (
-            f"no equipartition: {self._worst.name} is at {self._worst.configurational}, the bath at {BATH:g} "
-            f"({chance}): its stiffest directions are not"
-        )
+        """One sentence. Equipartition is denied where it is rejected at 1 % and a layer is more than 5 % off;
+        it is affirmed only where every standard error is at most 10 %."""
+        doubts = [x.configurational.reason for x in self.layers if not x.configurational.reliable]
+        if doubts:
+            return f"no verdict: {doubts[0]}"
+        chance, bath = f"p = {self.p_value:.2g}", f"the bath at {BATH:g}"
+        worst = max(self.layers, key=lambda x: abs(x.configurational.value - BATH))
+        if self.p_value < LEVEL and abs(worst.configurational.value / BATH - 1) > TOLERANCE:
+            found = f"{worst.name} at {worst.configurational} in the stiffest directions"
+            return f"no equipartition: {found}, {bath} ({chance})"
+        blurred = max(self.layers, key=lambda x: x.configurational.std_error)
+        if blurred.configurational.std_error > PRECISION * BATH:
+            return f"too few samples to tell: {blurred.name} at {blurred.configurational}, {bath} ({chance})"
+        slow = min(self.layers, key=lambda x: x.virial.value + SURE * x.virial.std_error)
+        if slow.virial.value + SURE * slow.virial.std_error < BATH:
+            found = f"{slow.name} at {with_error(slow.virial.value, slow.virial.std_error)} by its positions"
+            return f"equipartition in the stiffest directions alone ({chance}): {found}, not yet spread"
+        return f"equipartition: every layer is as hot as the bath, {BATH:g} ({chance})"
 
     def summary(self) -> dict[str, Any]:
         """For JSON."""
