@@ -85,8 +85,8 @@ class Carry(eqx.Module):
 
 
 def once(function: Callable) -> Callable:
-    """Compiled for a single call: quickly rather than well."""
-    options = {"xla_backend_optimization_level": 0}
+    """Compiled for a single call: quickly rather than well, but one over all the data must not crawl."""
+    options = {"xla_backend_optimization_level": 1}
     return eqx.filter_jit(function, compiler_options=options)  # pyright: ignore[reportCallIssue]
 
 
@@ -128,12 +128,13 @@ def start(task: Task, positions: Any) -> Carry:
 
 def record_shapes(task: Task, carry: Carry) -> Any:
     """Shapes and dtypes of one save's records."""
+    return eqx.filter_eval_shape(_record, task, carry)
 
-    def record(carry):
-        info = {name: jnp.zeros_like(total) for name, total in carry.totals.items()}
-        return _observe(task, carry, info, jnp.zeros((), int))[1]
 
-    return jax.eval_shape(record, carry)
+@eqx.filter_jit  # traced once, never compiled
+def _record(task: Task, carry: Carry) -> dict[str, Any]:
+    info = {name: jnp.zeros_like(total) for name, total in carry.totals.items()}
+    return _observe(task, carry, info, jnp.zeros((), int))[1]
 
 
 @eqx.filter_jit
