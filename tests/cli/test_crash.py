@@ -45,6 +45,20 @@ def test_killed_runs_end_in_the_same_bytes(tiny, shared, env, kind, trials):
     check(script, "--start", start, "--resume", resume, *options, env=env)
 
 
+def test_a_full_disk_is_said_in_one_line_and_loses_nothing(tiny, shared, env):
+    """Full in the first block, on the way and in the report; then space is given back and the run resumed."""
+    start = f"{HEATBATH} learn {tiny}/tiny.csv {SMALL} --steps {STEPS} --out {{out}}"
+    resume = f"{HEATBATH} resume {{out}} --quiet"
+    script = shared / "checks" / "crash" / "disk_full.py"
+    command = [sys.executable, str(script), "--start", start, "--resume", resume]
+    command += ["--sizes", "0.05,0.2,0.4,0.6,0.8", "--ignore", "log.txt"]
+    answer = subprocess.run(command, env=env, capture_output=True, text=True)
+    if answer.returncode == 2:
+        pytest.skip(answer.stdout)  # no user namespaces here
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.stdout.count(": ok (exit 4: error: ") >= 3, answer.stdout
+
+
 def test_memory_is_flat_in_the_number_of_steps(tiny, shared, env):
     command = f"{HEATBATH} learn {tiny}/tiny.csv {SMALL} --steps {{steps}} --out {{out}}"
     script = shared / "checks" / "resource" / "rss_flat.py"
