@@ -38,7 +38,7 @@ def relaxation(story: Story) -> Section | None:
         "two standard errors (jackknife), from where the coupling to the data no longer moves. It is a lower "
         "bound, by data processing: the weights may be further away than their energy shows. An upper bound, "
         "the dissipated work, would need the free energy and an anneal that does not adapt to its own path. "
-        f"{_slowest(story, scales)}",
+        f"{_slowest(story, scales, float(rests[-1].steps[-1]))}",
         plotting.relaxation(
             [
                 (rest.title, rest.steps, curve.divergence, curve.std_error)
@@ -107,7 +107,7 @@ def _fall(curves: list[Curve]) -> str:
     )
 
 
-def _slowest(story: Story, scales: dict[str, float]) -> str:
+def _slowest(story: Story, scales: dict[str, float], lasted: float) -> str:
     if not scales:
         return ""
     times = " and ".join(f"{name} {steps:,.0f} steps" for name, steps in scales.items())
@@ -119,4 +119,6 @@ def _slowest(story: Story, scales: dict[str, float]) -> str:
         if apart > 0
         else "the replicas agree at all points (R-hat): none is shut in a basin that predicts otherwise"
     )
-    return f"Time scales, of integrated autocorrelation: {times}; {basins}."
+    ratio = lasted / max(scales.values())
+    length = f"the sampling lasted {ratio:,.{1 if ratio < 10 else 0}f} times the longest"
+    return f"Time scales, of integrated autocorrelation: {times}; {length}. Escape from basins: {basins}."
