@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from heatbath.core.loop import once
 from heatbath.core.numeric import ravel, widen
 from heatbath.errors import Refused
 from heatbath.systems import Posterior
@@ -56,7 +57,7 @@ class Model(eqx.Module):
         return jnp.where(jnp.isnan(log_density), -jnp.inf, log_density)
 
 
-@eqx.filter_jit
+@once
 def _raw(model: Model, xs: Array) -> tuple[Array, Array]:
     def one(x):
         position = model.position(x)

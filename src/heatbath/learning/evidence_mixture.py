@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 from scipy.special import logsumexp
 
+from heatbath.free_energy._checks import log_mean_exp
 from heatbath.learning.evidence_density import Model
 
 SLOTS = 16  # components at most; the first is the prior, or what was fitted to it
@@ -127,11 +128,6 @@ def rounded(shares: np.ndarray, chunks: int) -> np.ndarray:
     return counts
 
 
-def log_of_mean(logs: np.ndarray) -> float:
-    """ln of the mean of exp."""
-    return float(np.asarray(logsumexp(logs))) - math.log(logs.size)
-
-
 class Weights:
     """Importance weights of ``blocks`` x `BLOCK` x `CHUNK` draws, in strata of the mixture's components."""
 
@@ -150,13 +146,13 @@ class Weights:
 
     @property
     def log_mean(self) -> float:
-        return log_of_mean(self.log_weights)
+        return log_mean_exp(self.log_weights)
 
     @property
     def ess(self) -> float:
         """(sum of w)^2 / sum of w^2."""
         return (
-            math.exp(2 * log_of_mean(self.log_weights) - log_of_mean(2 * self.log_weights))
+            math.exp(2 * log_mean_exp(self.log_weights) - log_mean_exp(2 * self.log_weights))
             * self.log_weights.size
         )
 

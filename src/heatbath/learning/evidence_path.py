@@ -1,31 +1,36 @@
 """The way from a reference to the posterior: population annealing at constant thermodynamic speed."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from heatbath.core import Control, Items, System
+from heatbath.dynamics import HMC, Dense
 from heatbath.dynamics.resampling import systematic
 from heatbath.learning.evidence_density import Model
 from heatbath.learning.evidence_mixture import Mixture
+from heatbath.learning.evidence_prior import JITTER, adapted, at_rest, noises
 
 STAGES = 500  # at most
-ACCEPTANCE = 0.8  # aimed at
 MOVES, LEAPFROGS = 3, 4  # after each change of the coupling
+QUICKLY = {"xla_backend_optimization_level": 1}  # compiled in less time, as fast
 
 
 class Path(eqx.Module):
     """Where a run along the path ended.
 
     ``log_z``: (groups,), estimates from independent resampling. ``xs``: (groups, m, d), the population at the
-    end. ``coupling``: 1, unless `STAGES` did not suffice. ``acceptance``: of the last moves.
+    end. ``coupling``: 1, unless `STAGES` did not suffice.
     """
 
     log_z: Array
     xs: Array
     coupling: Array
     stages: Array
-    acceptance: Array
 
     @property
     def gradients(self) -> int:
@@ -33,97 +38,73 @@ class Path(eqx.Module):
         return int(self.stages) * groups * m * (MOVES * LEAPFROGS + 1)
 
 
-class _At(eqx.Module):
-    """Position, ln of the reference density, ln of the ratio to the end of the path, gradient."""
+class GeometricPath(System):
+    """exp(-U) is reference^(1-b) posterior^b at the coupling "posterior" = b; a ``reference`` that is None is
+    the prior. Of a vector (d,)."""
 
-    x: Array
-    start: Array
-    gain: Array
-    gradient: Array
+    model: Model
+    reference: Mixture | None
+
+    def log_densities(self, x: Array) -> tuple[Array, Array]:
+        """ln reference, and ln of the posterior (not normalised) over it."""
+        prior, likelihood = self.model.log_prior(x), self.model.log_likelihood(x)
+        if self.reference is None:
+            return prior, likelihood
+        start = self.reference.log_density(x[None], prior[None])[0]
+        return start, prior + likelihood - start
+
+    def energy(self, position: Array, couplings: Mapping[str, Any], items: Items | None = None) -> Array:
+        start, gain = self.log_densities(position)
+        return -(start + couplings["posterior"] * gain)
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=QUICKLY)  # pyright: ignore[reportCallIssue]
 def population_annealed(model: Model, reference: Mixture | None, xs: Array, key: Array) -> Path:
     """From draws ``xs`` (groups, m, d) of a reference (None: the prior) to the posterior.
 
-    ln density at coupling b: ln reference + b (ln posterior - ln reference). Each stage raises b until
-    half of the population's effective size is left (equal steps of thermodynamic length), resamples within
-    the groups (systematic) and moves by HMC. A group moves in units of the spread of the other groups: in
-    units of its own, directions in which it is too narrow by chance would stay so (in 50 dimensions that
-    biased ln Z by -1.4 nats). Sequential Monte Carlo (Del Moral, Doucet and Jasra 2006); population annealing
-    (Hukushima and Iba 2003).
+    Each stage raises the coupling until half of the population's effective size is left (equal steps of
+    thermodynamic length), resamples within the groups (systematic) and moves by `HMC`. A group moves in units
+    of the spread of the other groups: in units of its own, directions in which it is too narrow by chance
+    would stay so (in 50 dimensions that biased ln Z by -1.4 nats). Sequential Monte Carlo (Del Moral, Doucet
+    and Jasra 2006); population annealing (Hukushima and Iba 2003). A loop of its own, for couplings and
+    metric follow the population, which those of `simulate` do not, and a call of it for each stage costs more
+    than the stage.
     """
     groups, m, d = xs.shape
-
-    def densities(x):
-        prior, likelihood = model.log_prior(x), model.log_likelihood(x)
-        if reference is None:
-            return prior, likelihood
-        start = reference.log_density(x[None], prior[None])[0]
-        return start, prior + likelihood - start
-
-    def at(x, b):
-        def tempered(x):
-            start, gain = densities(x)
-            return start + b * gain, (start, gain)
-
-        (_, (start, gain)), gradient = jax.value_and_grad(tempered, has_aux=True)(x)
-        return _At(x, start, gain, gradient)
-
-    everywhere = jax.vmap(at, (0, None))
-
-    def in_groups(u, matrices):
-        return (u.reshape(groups, m, d) @ matrices).reshape(groups * m, d)
-
-    def move(at, factor, b, step, key):
-        normal, jitter, accept = jax.random.split(key, 3)
-        p0 = jax.random.normal(normal, (groups * m, d))
-        h = step * jax.random.uniform(jitter, (groups * m, 1), minval=0.5, maxval=1.0)
-
-        def leapfrog(_, now):
-            at, p = now
-            new = everywhere(at.x + in_groups(h * p, jnp.swapaxes(factor, 1, 2)), b)
-            return new, p + h * in_groups(new.gradient, factor)
-
-        half = p0 + h / 2 * in_groups(at.gradient, factor)
-        new, p = jax.lax.fori_loop(0, LEAPFROGS, leapfrog, (at, half))
-        p = p - h / 2 * in_groups(new.gradient, factor)
-        log_ratio = new.start - at.start + b * (new.gain - at.gain)
-        log_ratio = log_ratio - (jnp.sum(p**2, axis=1) - jnp.sum(p0**2, axis=1)) / 2
-        log_ratio = jnp.where(jnp.isnan(log_ratio), -jnp.inf, log_ratio)
-        accepted = jnp.log(jax.random.uniform(accept, (groups * m,))) < log_ratio
-        kept = jax.tree.map(lambda a, o: jnp.where(accepted.reshape(-1, *[1] * (a.ndim - 1)), a, o), new, at)
-        return kept, jnp.mean(jnp.exp(jnp.minimum(log_ratio, 0.0)))
+    path = GeometricPath(model, reference)
 
     def stage(state):
-        at, b, log_z, step, n, key, _ = state
+        xs, b, log_z, step_size, n, key = state
         key, resampling, moving = jax.random.split(key, 3)
-        up = _next_coupling(at.gain, b)
-        log_w = ((up - b) * at.gain).reshape(groups, m)
+        gain = jax.vmap(jax.vmap(path.log_densities))(xs)[1]
+        up = _next_coupling(gain.ravel(), b)
+        log_w = (up - b) * gain
         log_z = log_z + jax.nn.logsumexp(log_w, axis=1) - jnp.log(m)
-        factor = _spread(at.x.reshape(xs.shape), jax.nn.softmax(log_w.ravel()).reshape(groups, m))
-        chosen = jax.vmap(systematic)(
-            jax.random.uniform(resampling, (groups,)),
-            jax.nn.softmax(log_w, axis=1),
-            jnp.ones_like(log_w, bool),
-        )
-        chosen = (chosen + m * jnp.arange(groups)[:, None]).ravel()
-        at = everywhere(at.x[chosen], up)
+        factors = _spread(xs, jax.nn.softmax(log_w.ravel()).reshape(groups, m))
+        uniforms = jax.random.uniform(resampling, (groups,))
+        parents = jax.vmap(systematic)(uniforms, jax.nn.softmax(log_w, axis=1), jnp.ones_like(log_w, bool))
+        xs = jnp.take_along_axis(xs, parents[:, :, None], axis=1)
+        control = Control(1.0, {"posterior": up})
 
-        def one(carry, key):
-            at, step = carry
-            at, acceptance = move(at, factor, up, step, key)
-            step = jnp.clip(step * jnp.exp(2 * (acceptance - ACCEPTANCE)), 1e-6, 1.0)
-            return (at, step), acceptance
+        def move(carry, key):
+            states, step_size = carry
 
-        (at, step), acceptance = jax.lax.scan(one, (at, step), jax.random.split(moving, MOVES))
-        return at, up, log_z, step, n + 1, key, acceptance[-1]
+            def in_group(factor, states, noise):
+                hmc = HMC(step_size, LEAPFROGS, JITTER, metric=Dense(factor))
+                return jax.vmap(lambda s, n: hmc.step_given(path, s, control, n))(states, noise)
 
-    first = everywhere(xs.reshape(-1, d), 0.0)
-    zero = jnp.zeros((), jnp.float64)
-    state = (first, zero, jnp.zeros(groups), jnp.asarray(0.7 * d**-0.25), jnp.asarray(0), key, zero)
-    end = jax.lax.while_loop(lambda s: (s[1] < 1) & (s[4] < STAGES), stage, state)
-    return Path(end[2], end[0].x.reshape(xs.shape), end[1], end[4], end[6])
+            states, flow = jax.vmap(in_group)(factors, states, noises(key, (groups, m), d))
+            return (states, adapted(step_size, flow)), None
+
+        states = jax.vmap(jax.vmap(lambda x: at_rest(path, x, control)))(xs)
+        (states, step_size), _ = jax.lax.scan(move, (states, step_size), jax.random.split(moving, MOVES))
+        return states.point.position, up, log_z, step_size, n + 1, key
+
+    start = (xs, jnp.zeros(()), jnp.zeros(groups), jnp.asarray(0.5 * d**-0.25), jnp.asarray(0), key)
+    xs, coupling, log_z, _, stages, _ = jax.lax.while_loop(
+        lambda s: (s[1] < 1) & (s[4] < STAGES), stage, start
+    )
+    return Path(log_z, xs, coupling, stages)
 
 
 def _next_coupling(gain: Array, b: Array) -> Array:

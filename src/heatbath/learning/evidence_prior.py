@@ -1,16 +1,25 @@
 """Draws from the prior, exact or by Markov chains, and whether there is such a thing as a prior."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from heatbath.core import Control, Flow, Items, System
+from heatbath.core.loop import once
+from heatbath.dynamics import HMC, Diagonal
+from heatbath.dynamics.point import Point
+from heatbath.dynamics.underdamped import Phase
 from heatbath.errors import Refused
 from heatbath.learning.evidence_density import Model
 
-WARMUP = 400  # moves of each chain at coupling 0
+WARMUP = 400  # steps of each chain at coupling 0
 LEAPFROGS = 8
+ACCEPTANCE, JITTER = 0.8, 1 / 3  # of HMC
 
 
 def prior_draws(model: Model, groups: int, m: int, key: Array) -> Array:
@@ -31,49 +40,55 @@ def prior_gradients(model: Model, n: int) -> int:
     return 0 if model.posterior.sample_prior is not None else n * WARMUP * LEAPFROGS
 
 
-@eqx.filter_jit
+@once
 def _drawn(model: Model, keys: Array, exact: bool) -> Array:
     return jax.vmap(model.sample_prior if exact else model.initial)(keys)
 
 
+class Prior(System):
+    """exp(-U) is the prior of a vector (d,)."""
+
+    model: Model
+
+    def energy(self, position: Array, couplings: Mapping[str, Any], items: Items | None = None) -> Array:
+        return -self.model.log_prior(position)
+
+
 @eqx.filter_jit
 def _equilibrated(model: Model, xs: Array, key: Array) -> Array:
-    """`WARMUP` moves of HMC, in units of the population's own spread, which is renewed as it grows."""
-    n, d = xs.shape
-    value_and_grad = jax.vmap(jax.value_and_grad(model.log_prior))
+    """`WARMUP` steps of HMC, in units of the population's own spread, which is renewed as it grows."""
+    prior, control = Prior(model), Control()
 
     def move(carry, key):
-        x, value, gradient, step, scale = carry
-        normal, jitter, accept = jax.random.split(key, 3)
-        p0 = jax.random.normal(normal, (n, d))
-        h = step * jax.random.uniform(jitter, (n, 1), minval=0.5, maxval=1.0)
+        states, step_size, scale = carry
+        hmc = HMC(step_size, LEAPFROGS, JITTER, metric=Diagonal(scale))
+        noise = noises(key, xs.shape[:1], model.d)
+        states, flow = jax.vmap(lambda s, n: hmc.step_given(prior, s, control, n))(states, noise)
+        return (states, adapted(step_size, flow), jnp.std(states.point.position, axis=0) + 1e-12), None
 
-        def leapfrog(_, now):
-            x, _, _, p = now
-            x = x + h * scale[None] * p
-            value, gradient = value_and_grad(x)
-            return x, value, gradient, p + h * scale[None] * gradient
-
-        half = p0 + h / 2 * scale[None] * gradient
-        new, new_value, new_gradient, p = jax.lax.fori_loop(
-            0, LEAPFROGS, leapfrog, (x, value, gradient, half)
-        )
-        p = p - h / 2 * scale[None] * new_gradient
-        log_ratio = new_value - value - (jnp.sum(p**2, axis=1) - jnp.sum(p0**2, axis=1)) / 2
-        log_ratio = jnp.where(jnp.isnan(log_ratio), -jnp.inf, log_ratio)
-        accepted = jnp.log(jax.random.uniform(accept, (n,))) < log_ratio
-        x = jnp.where(accepted[:, None], new, x)
-        gradient = jnp.where(accepted[:, None], new_gradient, gradient)
-        value = jnp.where(accepted, new_value, value)
-        step = jnp.clip(step * jnp.exp(jnp.mean(jnp.exp(jnp.minimum(log_ratio, 0.0))) - 0.8), 1e-8, 1.0)
-        return (x, value, gradient, step, jnp.std(x, axis=0) + 1e-12), None
-
-    value, gradient = value_and_grad(xs)
-    start = (xs, value, gradient, jnp.asarray(0.1), jnp.std(xs, axis=0) + 1e-3)
-    return jax.lax.scan(move, start, jax.random.split(key, WARMUP))[0][0]
+    states = jax.vmap(lambda x: at_rest(prior, x, control))(xs)
+    start = (states, jnp.asarray(0.1), jnp.std(xs, axis=0) + 1e-3)
+    (states, *_), _ = jax.lax.scan(move, start, jax.random.split(key, WARMUP))
+    return states.point.position
 
 
-@eqx.filter_jit
+def at_rest(system: System, x: Array, control: Control) -> Phase:
+    """A step of `HMC` without persistence draws the momenta anew."""
+    return Phase(Point.at(system, x, control), jnp.zeros_like(x), control.temperature)
+
+
+def noises(key: Array, shape: tuple[int, ...], d: int) -> tuple[Array, Array]:
+    """`HMC.noise` of a population of that ``shape``, with d coordinates."""
+    momenta, uniforms = jax.random.split(key)
+    return jax.random.normal(momenta, (*shape, 1, d)), jax.random.uniform(uniforms, (*shape, 2))
+
+
+def adapted(step_size: Array, flow: Flow) -> Array:
+    """Nearer to the `ACCEPTANCE` aimed at, after a step of the whole population."""
+    return jnp.clip(step_size * jnp.exp(2 * (jnp.mean(flow.info["acceptance"]) - ACCEPTANCE)), 1e-8, 1.0)
+
+
+@once
 def _far_slopes(model: Model, centre: Array, scale: Array, directions: Array) -> Array:
     """d ln prior / d ln r along +- directions (2 k,): the steeper one of those from the centre and from 10^3
     spreads to 10^6 spreads away (a funnel has a wall before it falls off)."""
@@ -86,7 +101,7 @@ def _far_slopes(model: Model, centre: Array, scale: Array, directions: Array) ->
     return jax.vmap(slope)(jnp.concatenate([directions, -directions]))
 
 
-@eqx.filter_jit
+@once
 def _gradients(model: Model, xs: Array) -> Array:
     return jax.vmap(jax.grad(model.log_prior))(xs)
 

@@ -16,10 +16,11 @@ from heatbath.core.numeric import x64
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
 from heatbath.free_energy import annealed_importance_sampling
+from heatbath.free_energy._checks import log_mean_exp
 from heatbath.free_energy.sandwich import WIDEST_GAP
 from heatbath.learning.evidence_density import Model, check_draws
 from heatbath.learning.evidence_fit import component_logs, log_mass, reference
-from heatbath.learning.evidence_mixture import BLOCK, CHUNK, Mixture, Weights, log_of_mean
+from heatbath.learning.evidence_mixture import BLOCK, CHUNK, Mixture, Weights
 from heatbath.learning.evidence_modes import log_posterior
 from heatbath.learning.evidence_path import Path, population_annealed
 from heatbath.learning.evidence_prior import prior_draws, prior_gradients
@@ -124,7 +125,7 @@ def _computed(posterior: Posterior, seed: int, draws: int, show: Callable[[str],
 
 
 def _of_weights(weights: Weights) -> _Answer:
-    batches = np.array([log_of_mean(weights.log_weights.ravel()[i::16]) for i in range(16)])
+    batches = np.array([log_mean_exp(weights.log_weights.ravel()[i::16]) for i in range(16)])
     return _Answer(weights.log_mean, weights.std_error, weights.ess, "importance sampling", batches)
 
 
