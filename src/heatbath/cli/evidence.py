@@ -151,19 +151,27 @@ def evidences(
     """By annealing, Laplace's approximation and mean field, for JSON."""
     from heatbath.learning.annealed import annealed
     from heatbath.learning.fit import network
-    from heatbath.learning.laplace import laplace
+    from heatbath.learning.laplace import laplace, modes
     from heatbath.learning.mean_field import mean_field
 
     posterior = network(problem, settings)
     shift = units(problem)
-    found = []
-    for method in METHODS:
+    seed, found = settings.seed, []
+
+    def say(what: str) -> None:
         if not quiet:
-            print(f"{name} hidden units: {method} ...", file=sys.stderr, flush=True)
+            print(f"{name} hidden units: {what} ...", file=sys.stderr, flush=True)
+
+    say("modes")
+    at = modes(posterior, seed=seed)
+    for method in METHODS:
+        say(method)
         if method == "annealing":
-            made = annealed(posterior, seed=settings.seed, steps=steps, progress=not quiet)
+            made = annealed(posterior, seed=seed, steps=steps, found=at, progress=not quiet)
+        elif method == "Laplace":
+            made = laplace(posterior, seed=seed, found=at)
         else:
-            made = (laplace if method == "Laplace" else mean_field)(posterior, seed=settings.seed)
+            made = mean_field(posterior, seed=seed)
         row = made.to_dict(name)
         for key in ("log_evidence", "lower", "upper"):
             row[key] = None if row[key] is None else row[key] + shift

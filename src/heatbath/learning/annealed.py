@@ -1,4 +1,4 @@
-"""The evidence for a Bayesian network: annealed from exact draws of its prior to the posterior, and back."""
+"""The evidence for a Bayesian network: annealed from draws of a reference to the posterior, and back."""
 
 import math
 import time
@@ -19,16 +19,18 @@ from heatbath.estimate import Estimate
 from heatbath.free_energy import jarzynski
 from heatbath.free_energy.sandwich import WIDEST_GAP
 from heatbath.learning.evidence_result import Evidence
+from heatbath.learning.laplace import Modes, modes
 from heatbath.learning.phases import InMemory
 from heatbath.learning.prior_scaled import PriorScaledHMC
+from heatbath.learning.reference import FromReference
 from heatbath.systems import Network
 
 RUNGS = 48  # couplings of the first pilot, above 0
 EVERY = 10  # steps at each of them; steps between saves and between resamplings
 TUNINGS = 4  # of the step sizes
-PAIRS = 2  # of pilots there and back, each twice as long as the one before
+PAIRS = 3  # of pilots there and back, each twice as long as the one before
 FIRST_STEP, ACCEPTANCE, GAIN = 0.5, 0.8, 2.0
-FIRST_WORK = 0.05  # kT, at the first move: at most that in 95 % of the prior's draws
+FIRST_WORK = 0.05  # kT, at the first move: at most that in 95 % of the reference's draws
 FLOOR = 0.5  # share of the time that is spread evenly over the knots
 
 
@@ -39,63 +41,93 @@ def annealed(
     steps: int = 3_000,
     replicas: int = 32,
     populations: int = 4,
+    found: Modes | None = None,
     progress: bool = False,
 ) -> Evidence:
     """Log evidence of ``network``, in nats, by population annealing in both directions.
 
-    Forward: ``populations`` of ``replicas`` each, from exact draws of the prior, follow the coupling to the
-    data from 0 to 1 in ``steps`` moves and are resampled on the way; each is unbiased for the evidence, so
-    the log of their mean bounds it from below in expectation. Their ends rest for ``steps`` at the posterior
-    and are then annealed back to the prior: a bound from above, as far as they came to rest (Grosse,
-    Ghahramani and Adams 2015). The value is the middle of both bounds; its error holds half their gap, and
+    The path starts at the prior with the precisions' laws that belong to the best of the modes of Laplace's
+    approximation (``found``, where they are known already), and goes straight to the posterior
+    (`FromReference`); its start is normalised and drawn from exactly, so it changes the effort, not the
+    answer.
+
+    Forward: ``populations`` of ``replicas`` each follow the coupling from 0 to 1 in ``steps`` moves and are
+    resampled on the way; each is unbiased for the evidence, so the log of their mean bounds it from below in
+    expectation. Back: half of as many populations start from their ends, half from the mode; they rest for
+    ``steps`` at the posterior and are then annealed back, a bound from above as far as they came to rest
+    (Grosse, Ghahramani and Adams 2015); of the two starts the higher one counts, so a mode that one of them
+    has missed opens the gap. The value is the middle of both bounds; its error holds half their gap, and
     beyond 2 nats of gap it is not reliable.
 
     Step sizes and the speed of the coupling are those of pilots, which are thrown away. The first pilot gives
     the thermodynamic length; the others measure what is dissipated where, and time goes where it is (Sivak
     and Crooks 2012).
     """
-    if populations < 2 or replicas < 2:
+    if populations < 4 or populations % 2 or replicas < 2:
         raise Refused(
-            "the evidence needs at least 2 populations of 2 replicas: it has no error bar otherwise"
+            "the evidence needs 4 populations (or 6, 8, ...) of 2 replicas or more: no error bar otherwise"
         )
-    return _Annealer(network, seed, replicas, populations, progress).evidence(steps)
+    found = modes(network, seed=seed) if found is None else found
+    return _Annealer(network, found, seed, replicas, populations, progress).evidence(steps)
 
 
 class _Annealer:
     """The runs that one evidence takes; all of them are one compiled program."""
 
-    def __init__(self, network: Network, seed: int, replicas: int, populations: int, progress: bool):
-        self.network, self.replicas, self.populations, self.progress = (
-            network,
-            replicas,
-            populations,
-            progress,
-        )
-        self.key, self.runs, self.gradients = run_key(seed), 0, 0.0
+    def __init__(
+        self, network: Network, found: Modes, seed: int, replicas: int, populations: int, progress: bool
+    ):
+        self.system = FromReference.of(network, found.best.precisions)
+        self.mode = found.best.position
+        self.began = time.perf_counter() - found.seconds
+        self.replicas, self.populations, self.progress = replicas, populations, progress
+        self.key, self.runs, self.gradients = run_key(seed), 0, float(found.gradient_evaluations)
         self.random = np.random.default_rng(seed)
-        self.draw = jax.jit(jax.vmap(network.sample_prior))
+        self.draw = jax.jit(jax.vmap(self.system.reference.sample_prior))
         self.log_steps = np.full(RUNGS, math.log(FIRST_STEP))
 
     def evidence(self, steps: int) -> Evidence:
-        began = time.perf_counter()
         self.stairs = self._couplings()
         self.log_couplings = np.log(self.stairs[1:])
         knots = self._by_length(self._tuned())
         for pair in range(PAIRS):
-            moves = max(steps // 2 ** (PAIRS + 1 - pair), 2 * EVERY)
-            ahead = [self.run(ramp(knots, moves), self.prior(), moves, "pilot")]
-            rested = self.rested(ahead, moves)[0]
-            back = self.run(ramp(knots[::-1], moves), rested, moves, "pilot", back=True)
-            knots = by_dissipation(knots, _median_work(ahead[0]), _median_work(back))
-        populations = range(self.populations)
-        ahead = [self.run(ramp(knots, steps), self.prior(), steps, "annealing") for _ in populations]
-        rested = self.rested(ahead, steps)
-        back = [self.run(ramp(knots[::-1], steps), x, steps, "annealing back", back=True) for x in rested]
-        lower = jarzynski([_free_energy(run) for run in ahead])
-        upper = jarzynski([_free_energy(run) for run in back])
+            moves = max(steps // 2 ** (PAIRS - pair), 2 * EVERY)
+            ahead = self.run(ramp(knots, moves), self.prior(), moves, "pilot")
+            back = self.back(knots, self.ends([ahead]), moves, "pilot")
+            knots = by_dissipation(knots, _median_work(ahead), _median_work(back))
+        forward = [
+            self.run(ramp(knots, steps), self.prior(), steps, "annealing") for _ in range(self.populations)
+        ]
+        starts = [lambda: self.ends(forward), self.at_the_mode]
+        reverse = [
+            [self.back(knots, start(), steps, "annealing back") for _ in range(self.populations // 2)]
+            for start in starts
+        ]
+        lower = jarzynski([_free_energy(run) for run in forward])
         return combined(
-            -lower.value, lower.std_error, upper.value, upper.std_error, self, time.perf_counter() - began
+            Estimate(-lower.value, lower.std_error),
+            [np.array([_free_energy(run) for run in runs]) for runs in reverse],
+            round(self.gradients),
+            time.perf_counter() - self.began,
         )
+
+    def back(self, knots: np.ndarray, positions: Any, steps: int, label: str) -> Run:
+        """From ``positions``, left for ``steps`` at the posterior, back to the reference."""
+        still = ramp(np.ones(2 * RUNGS + 2), steps)
+        rested = self.run(still, positions, steps, "equilibrating").position
+        return self.run(ramp(knots[::-1], steps), rested, steps, label, back=True)
+
+    def ends(self, runs: list[Run]) -> Any:
+        """Drawn from the ends of ``runs`` by their weights."""
+        log_weights = -np.concatenate([_work(run) for run in runs])
+        weights = np.exp(log_weights - log_weights.max())
+        parents = self.random.choice(len(weights), self.replicas, p=weights / weights.sum())
+        return jax.tree.map(lambda *x: jnp.concatenate(x)[parents], *[run.position for run in runs])
+
+    def at_the_mode(self) -> Any:
+        """All replicas at the best mode."""
+        like = self.prior()
+        return jax.tree.map(lambda x, y: jnp.broadcast_to(x, y.shape).astype(y.dtype), self.mode, like)
 
     def prior(self) -> Any:
         self.runs += 1
@@ -105,7 +137,7 @@ class _Annealer:
         self.runs += 1
         kept = InMemory()
         run = simulate(
-            self.network,
+            self.system,
             PriorScaledHMC(self.log_couplings, self.log_steps, precisions_first=back),
             protocol,
             key=jax.random.fold_in(self.key, self.runs),
@@ -121,24 +153,14 @@ class _Annealer:
         self.gradients += float(run.means["gradients"].sum()) * run.steps
         return replace(run, records={name: x.swapaxes(0, 1) for name, x in kept.records().items()})
 
-    def rested(self, runs: list[Run], steps: int) -> list[Any]:
-        """Starting points of as many populations: drawn from the ends of ``runs`` by their weights, then left
-        at the posterior."""
-        log_weights = -np.concatenate([_work(run) for run in runs])
-        weights = np.exp(log_weights - log_weights.max())
-        ends = jax.tree.map(lambda *x: jnp.concatenate(x), *[run.position for run in runs])
-        still = ramp(np.ones(2 * RUNGS + 2), steps)
-        found = []
-        for _ in runs:
-            parents = self.random.choice(len(weights), self.replicas, p=weights / weights.sum())
-            start = jax.tree.map(lambda x, at=parents: x[at], ends)
-            found.append(self.run(still, start, steps, "equilibrating").position)
-        return found
-
     def _couplings(self) -> np.ndarray:
         """0, then equal factors up to 1."""
-        energies = np.abs(jax.jit(jax.vmap(self.network.log_likelihood))(self.prior()))
-        first = min(FIRST_WORK / float(np.quantile(energies, 0.95)), 0.1)
+
+        def work(position: Any) -> Array:
+            ends = [self.system.energy(position, {"likelihood": jnp.asarray(c)}) for c in (0.0, 1.0)]
+            return jnp.abs(ends[1] - ends[0])
+
+        first = min(FIRST_WORK / float(np.quantile(jax.jit(jax.vmap(work))(self.prior()), 0.95)), 0.1)
         return np.array([0.0, *np.geomspace(first, 1.0, RUNGS)])
 
     def _tuned(self) -> Run:
@@ -157,24 +179,29 @@ class _Annealer:
         return respaced(self.stairs, iqr(work, axis=0) / 1.349)
 
 
-def combined(
-    lower: float, lower_error: float, upper: float, upper_error: float, made: Any, seconds: float
-) -> Evidence:
-    gap = upper - lower
-    scatter = math.hypot(lower_error, upper_error)
+def combined(lower: Estimate, reverse: list[np.ndarray], gradients: int, seconds: float) -> Evidence:
+    """``reverse``: of each of the starts, ln Z as its populations have it. The bound from above is that of
+    the start that has it highest; its error is the scatter about both, for two populations have none of
+    their own."""
+    values = [jarzynski(each).value for each in reverse]
+    scatter = math.sqrt(float(np.mean([each.var(ddof=1) / each.size for each in reverse])))
+    upper = Estimate(max(values), scatter)
+    gap = upper.value - lower.value
+    error = math.hypot(lower.std_error, upper.std_error)
     reason = ""
     if gap > WIDEST_GAP:
         reason = f"the bounds are {gap:.3g} nats apart, over {WIDEST_GAP:g}: give more --steps"
-    elif gap < -max(WIDEST_GAP, 3 * scatter):
+    elif gap < -max(WIDEST_GAP, 3 * error):
         reason = f"the bounds are in the wrong order, by {-gap:.3g} nats: give more --steps"
-    middle = Estimate((lower + upper) / 2, math.hypot(scatter, gap) / 2, reliable=not reason, reason=reason)
+    middle = Estimate(
+        (lower.value + upper.value) / 2, math.hypot(error, gap) / 2, reliable=not reason, reason=reason
+    )
+    above = "a bound from above, as far as the runs back started in equilibrium"
     return Evidence(
         middle,
-        Estimate(lower, lower_error, meaning="a bound from below, in expectation"),
-        Estimate(
-            upper, upper_error, meaning="a bound from above, as far as the runs back started in equilibrium"
-        ),
-        round(made.gradients),
+        replace(lower, meaning="a bound from below, in expectation"),
+        replace(upper, meaning=above),
+        gradients,
         seconds,
     )
 

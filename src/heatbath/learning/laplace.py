@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from scipy.optimize import minimize
 from scipy.special import gammaln
+from threadpoolctl import threadpool_limits
 
 from heatbath.core import Control, System, run_key
 from heatbath.core.numeric import ravel, unravel, widen, x64
@@ -24,18 +25,22 @@ LOG_2PI = math.log(2 * math.pi)
 RHAT_LIMIT, RHAT_SHARE_LIMIT = 1.05, 0.05
 DRAWS = 400  # of each start's normal law, for R-hat
 ROUNDS, A_ROUND, MOST = 30, 200, 3_000  # of re-estimated precisions; gradients in each, and in the last
+STILL = 0.01  # largest change of a log precision that counts as none
 NO_BOUND = "Laplace's approximation is no bound"
 
 
 @dataclass(frozen=True)
 class Mode:
     """A mode of exp(-U): ``at`` (d,), log density and ``hessian`` (d, d) of U there; ``extra``: what else
-    goes into the log evidence (precisions integrated apart)."""
+    goes into the log evidence (precisions integrated apart). Of a network: its ``position``, and the shape
+    and rate of a gamma law of each precision, by name."""
 
     at: np.ndarray
     log_density: float
     hessian: np.ndarray
     extra: float = 0.0
+    position: Any = None
+    precisions: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @property
     def curvatures(self) -> np.ndarray:
@@ -50,9 +55,45 @@ class Mode:
         return self.log_density + self.at.size * LOG_2PI / 2 - float(np.log(found).sum()) / 2 + self.extra
 
 
-def laplace(posterior: System, *, seed: int = 0, starts: int = 5) -> Evidence:
+@dataclass(frozen=True)
+class Modes:
+    """What `modes` found, one for each start, and what it took."""
+
+    found: tuple[Mode, ...]
+    gradient_evaluations: int
+    seconds: float
+
+    @property
+    def log_evidences(self) -> np.ndarray:
+        """(starts,); NaN where a Hessian is not positive definite."""
+        return np.array([mode.log_evidence for mode in self.found])
+
+    @property
+    def best(self) -> Mode:
+        """Of the largest log evidence, or of the largest density where no mode has one."""
+        known = [mode for mode in self.found if math.isfinite(mode.log_evidence)]
+        return max(known or self.found, key=lambda m: m.log_evidence if known else m.log_density)
+
+
+def modes(posterior: System, *, seed: int = 0, starts: int = 5) -> Modes:
+    """Modes of ``posterior`` from ``starts`` starting points. Raises `Refused` without 64-bit numbers."""
+    if not x64():
+        raise Refused(
+            "Laplace's approximation needs float64: call jax.config.update('jax_enable_x64', True) first"
+        )
+    began = time.perf_counter()
+    counter = [0]
+    find: Any = _network_mode if isinstance(posterior, Network) else _mode
+    compiled: dict[str, Any] = {}
+    keys = jax.random.split(run_key(seed), starts)
+    starting = [widen(posterior.init(key, Control(1.0))) for key in keys]
+    found = tuple(find(posterior, position, compiled, counter) for position in starting)
+    return Modes(found, counter[0], time.perf_counter() - began)
+
+
+def laplace(posterior: System, *, seed: int = 0, starts: int = 5, found: Modes | None = None) -> Evidence:
     """Log evidence of ``posterior``, in nats, from the normal law around the best of the modes found from
-    ``starts`` starting points.
+    ``starts`` starting points (``found``: those of `modes`, where they are known already).
 
     Any posterior: in the coordinates of its position, all of them at once. A heatbath `Network`: in its
     weights, at precisions re-estimated as MacKay (1992, eqs. 2.21 to 2.24) does, which are then integrated as
@@ -64,24 +105,15 @@ def laplace(posterior: System, *, seed: int = 0, starts: int = 5) -> Evidence:
     predictions (never of weights) above 1.05 at no more than 5 % of the items. It has no error bar of its
     own.
     """
-    if not x64():
-        raise Refused(
-            "Laplace's approximation needs float64: call jax.config.update('jax_enable_x64', True) first"
-        )
-    began = time.perf_counter()
-    counter = [0]
-    find: Any = _network_mode if isinstance(posterior, Network) else _mode
-    found, predicted = [], []
-    compiled: dict[str, Any] = {}
+    found = modes(posterior, seed=seed, starts=starts) if found is None else found
+    began = time.perf_counter() - found.seconds
+    values, predicted = found.log_evidences, []
     predict = _predictor(posterior)
-    for key in jax.random.split(run_key(seed), starts):
-        mode = find(posterior, widen(posterior.init(key, Control(1.0))), compiled, counter)
-        found.append(mode)
+    for key, mode in zip(jax.random.split(run_key(seed), len(found.found)), found.found, strict=True):
         if math.isfinite(mode.log_evidence):
             normals = jax.random.normal(jax.random.fold_in(key, 1), (DRAWS, mode.at.size))
             scaled = np.linalg.solve(np.linalg.cholesky(mode.hessian).T, np.asarray(normals).T).T
             predicted.append(predict(mode, jnp.asarray(mode.at + scaled)))
-    values = np.array([mode.log_evidence for mode in found])
     good = np.isfinite(values)
     best = float(values[good].max()) if good.any() else math.nan
     reason = _why_not(good, predicted)
@@ -90,7 +122,7 @@ def laplace(posterior: System, *, seed: int = 0, starts: int = 5) -> Evidence:
         best + _symmetries(posterior), math.nan, reliable=not reason, reason=reason, meaning=meaning
     )
     none = Estimate(math.nan, math.nan, reliable=False, reason=NO_BOUND)
-    return Evidence(value, none, none, counter[0], time.perf_counter() - began)
+    return Evidence(value, none, none, found.gradient_evaluations, time.perf_counter() - began)
 
 
 def _why_not(good: np.ndarray, predicted: list[np.ndarray]) -> str:
@@ -134,7 +166,8 @@ def _minimised(gradient: Any, start: np.ndarray, counter: list[int], most: int, 
         return float(value), np.asarray(slope, float)
 
     options = {"maxiter": most, "maxfun": most, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-7}
-    return minimize(function, start, jac=True, method="L-BFGS-B", options=options)
+    with threadpool_limits(1):  # of the optimiser's linear algebra, which is too small for more
+        return minimize(function, start, jac=True, method="L-BFGS-B", options=options)
 
 
 def _mode(system: System, position: Any, compiled: dict[str, Any], counter: list[int]) -> Mode:
@@ -155,17 +188,22 @@ def _network_mode(network: Network, position: Any, compiled: dict[str, Any], cou
             lambda v, d: _scales(network, network.whole(unravel(v, weights), d)),
         )
     x = np.asarray(ravel(weights))
+    still = False
     for round in range(ROUNDS + 1):
-        last = round == ROUNDS
+        last = still or round == ROUNDS
         found = _minimised(compiled["gradient"], x, counter, MOST if last else A_ROUND, drawn)
         x = found.x
         hessian = np.asarray(compiled["hessian"](x, drawn))
         counter[0] += x.size
         new, curvatures = _re_estimated(network, hessian, *compiled["scales"](x, drawn))
-        if not last:
-            drawn = new
+        if last:
+            break
+        still = all(np.abs(new[name] - np.asarray(drawn[name])).max() < STILL for name in new)
+        drawn = new
     extra = sum(float(np.sum(LOG_2PI - np.log(c))) / 2 for c in curvatures.values())
-    return Mode(x, -float(found.fun), (hessian + hessian.T) / 2, extra)
+    precisions = {name: (c, c / np.exp(np.asarray(drawn[name]))) for name, c in curvatures.items()}
+    position = network.whole(unravel(jnp.asarray(x), weights), drawn)
+    return Mode(x, -float(found.fun), (hessian + hessian.T) / 2, extra, position, precisions)
 
 
 def _compiled(energy: Callable[..., Array]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from heatbath.core import Control, Draw, Dynamics, Flow, integer, numeric
 from heatbath.core.numeric import size
 from heatbath.dynamics import HMC, Diagonal
 from heatbath.dynamics.gibbs import GibbsState, Given
+from heatbath.learning.reference import FromReference
 from heatbath.systems import Network
 
 
@@ -33,11 +34,11 @@ class PriorScaledHMC(Dynamics[GibbsState]):
     def reversed(self) -> "PriorScaledHMC":
         return PriorScaledHMC(self.log_couplings, self.log_steps, self.length, 1 - self.precisions_first)
 
-    def _method(self, system: Network, drawn: Any, control: Control) -> HMC:
+    def _method(self, system: FromReference, drawn: Any, control: Control) -> HMC:
         coupling = control.couplings["likelihood"]
         at = jnp.log(jnp.maximum(coupling, jnp.exp(self.log_couplings[0])))
         step = jnp.exp(jnp.interp(at, self.log_couplings, self.log_steps))
-        return HMC(step, self.length, 0.2, metric=Diagonal(typical_widths(system, drawn, coupling)))
+        return HMC(step, self.length, 0.2, metric=Diagonal(typical_widths(system.network, drawn, coupling)))
 
     def init(self, system: Any, position: Any, control: Control, draw: Draw) -> GibbsState:
         moved, drawn = system.parts(position)
