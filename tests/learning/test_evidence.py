@@ -129,6 +129,18 @@ def test_improper_priors_are_refused():
             evidence(posterior)
 
 
+def test_a_proper_prior_is_not_refused_where_every_start_is_the_same_point():
+    targets = jnp.asarray(np.random.default_rng(0).normal(1.0, size=20))
+    posterior = Posterior(
+        lambda x: jnp.sum(norm.logpdf(x, 0, 2.0)),
+        lambda x, i, t: norm.logpdf(t, x[0], 1.0),
+        lambda key: jnp.zeros(1),
+        (jnp.zeros(20), targets),
+    )
+    exact = multivariate_normal.logpdf(targets, np.zeros(20), np.eye(20) + 4)
+    assert abs(evidence(posterior).log_evidence.value - exact) < 0.01
+
+
 def test_proper_priors_with_heavy_tails_or_edges_are_not_refused():
     draw = standard(2)[1]
     for prior in (

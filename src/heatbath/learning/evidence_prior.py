@@ -110,7 +110,8 @@ def check_proper(model: Model, xs: Array) -> None:
     """Raises `Refused` where the prior does not fall off faster than 1/r along a coordinate, or along a
     combination of coordinates in which it does not change at the points ``xs`` (n, d)."""
     points = np.asarray(xs)
-    scale = np.maximum(points.std(axis=0), 1e-3 * np.maximum(np.abs(points).max(axis=0), 1e-3))
+    spread, size = points.std(axis=0), np.abs(points).max(axis=0)
+    scale = np.where(spread > 0, np.maximum(spread, 1e-3 * size), np.maximum(size, 1.0))
     gradients = np.nan_to_num(np.asarray(_gradients(model, xs))) * scale
     flat = np.linalg.eigh(gradients.T @ gradients)[1].T
     directions = np.concatenate([np.eye(model.d), flat])
