@@ -115,9 +115,11 @@ def check_signs(forward: ArrayLike, reverse: ArrayLike) -> str:
 def why_not(forward: np.ndarray, reverse: np.ndarray, f: float) -> str:
     """Why an estimate from both directions cannot be relied on; "" where it can. ``f``: that of `solve`."""
     reason = check_signs(forward, reverse) or why_no_overlap(forward, reverse) or why_few(forward, reverse)
-    number = _overlapping(forward, reverse, f)
-    if reason or number >= FEWEST_OVERLAPPING:
+    if reason:
         return reason
+    number = _overlapping(forward, reverse, f)
+    if number >= FEWEST_OVERLAPPING:
+        return ""
     return (
         f"hardly any overlap: the work of {number:.2g} runs could be of either direction, below "
         f"{FEWEST_OVERLAPPING}; make more or slower runs, or put states between"

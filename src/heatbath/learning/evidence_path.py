@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from heatbath.core import Control, Items, System
+from heatbath.core.loop import once
 from heatbath.dynamics import HMC, Dense
 from heatbath.dynamics.resampling import systematic
 from heatbath.learning.evidence_density import Model
@@ -17,7 +18,6 @@ from heatbath.learning.evidence_prior import JITTER, adapted, at_rest, noises
 
 STAGES = 500  # at most
 MOVES, LEAPFROGS = 3, 4  # after each change of the coupling
-QUICKLY = {"xla_backend_optimization_level": 1}  # compiled in less time, as fast
 
 
 class Path(eqx.Module):
@@ -58,7 +58,7 @@ class GeometricPath(System):
         return -(start + couplings["posterior"] * gain)
 
 
-@eqx.filter_jit(compiler_options=QUICKLY)  # pyright: ignore[reportCallIssue]
+@once  # and as fast as optimised to the end
 def population_annealed(model: Model, reference: Mixture | None, xs: Array, key: Array) -> Path:
     """From draws ``xs`` (groups, m, d) of a reference (None: the prior) to the posterior.
 

@@ -111,7 +111,8 @@ def check_proper(model: Model, xs: Array) -> None:
     combination of coordinates in which it does not change at the points ``xs`` (n, d)."""
     points = np.asarray(xs)
     spread, size = points.std(axis=0), np.abs(points).max(axis=0)
-    scale = np.where(spread > 0, np.maximum(spread, 1e-3 * size), np.maximum(size, 1.0))
+    one_point = spread <= 1e-9 * size  # a spread of rounding errors is none
+    scale = np.where(one_point, np.maximum(size, 1.0), np.maximum(spread, 1e-3 * size))
     gradients = np.nan_to_num(np.asarray(_gradients(model, xs))) * scale
     flat = np.linalg.eigh(gradients.T @ gradients)[1].T
     directions = np.concatenate([np.eye(model.d), flat])
