@@ -18,6 +18,8 @@ from heatbath.learning.evidence_density import Model
 from heatbath.learning.evidence_mixture import CHUNK, Mixture, Weights, rounded
 from heatbath.learning.evidence_path import population_annealed
 from heatbath.learning.evidence_prior import prior_draws
+from heatbath.learning.laplace import laplace
+from heatbath.learning.mean_field import mean_field
 from heatbath.systems import Posterior
 
 NOTHING = (jnp.zeros(1), jnp.zeros(1))
@@ -125,8 +127,9 @@ def test_improper_priors_are_refused():
 
     for prior in (flat, flat_along_a_mix, scale_invariant):
         posterior = Posterior(prior, lambda x, i, t: norm.logpdf(x), draw, NOTHING)
-        with pytest.raises(Refused, match="improper"):
-            evidence(posterior)
+        for estimate in (evidence, laplace, mean_field):
+            with pytest.raises(Refused, match="improper"):
+                estimate(posterior)
 
 
 def test_a_proper_prior_is_not_refused_where_every_start_is_the_same_point():

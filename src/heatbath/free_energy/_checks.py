@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
 from scipy.stats import norm
 
 from heatbath.errors import Refused
@@ -134,13 +133,3 @@ def _brief(number: float) -> str:
     """Two digits, no exponent below a million: 86, 270,000, 1.1e+13."""
     digits = 1 - math.floor(math.log10(number))
     return f"{round(number, digits):,.0f}" if number < 1e6 else f"{number:.1e}"
-
-
-def log_mean_exp(values: np.ndarray) -> float:
-    """ln of the mean of exp(values), in the log domain."""
-    return log_sum_exp(values) - math.log(values.size)
-
-
-def log_sum_exp(values: np.ndarray) -> float:
-    """ln of the sum of exp(values)."""
-    return float(np.asarray(logsumexp(values)))

@@ -8,7 +8,8 @@ from scipy.optimize import root_scalar
 from scipy.special import expit, log_expit
 
 from heatbath.estimate import Estimate
-from heatbath.free_energy._checks import FEWEST, FEWEST_OVERLAPPING, check_work, log_sum_exp, spread
+from heatbath.free_energy._checks import FEWEST, FEWEST_OVERLAPPING, check_work, spread
+from heatbath.free_energy.log_domain import log_sum_exp
 
 
 def bar(forward: ArrayLike, reverse: ArrayLike) -> Estimate:

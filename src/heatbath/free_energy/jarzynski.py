@@ -11,7 +11,8 @@ from scipy.stats import kurtosis, skew
 
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
-from heatbath.free_energy._checks import check_work, log_mean_exp, why_tail_not_sampled
+from heatbath.free_energy._checks import check_work, why_tail_not_sampled
+from heatbath.free_energy.log_domain import log_mean_exp
 
 
 def jarzynski(work: ArrayLike) -> Estimate:

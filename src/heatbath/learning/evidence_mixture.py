@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from scipy.special import logsumexp
 
-from heatbath.free_energy._checks import log_mean_exp
+from heatbath.free_energy.log_domain import log_mean_exp, log_sum_exp
 from heatbath.learning.evidence_density import Model
 
 SLOTS = 16  # components at most; the first is the prior, or what was fitted to it
@@ -151,10 +151,7 @@ class Weights:
     @property
     def ess(self) -> float:
         """(sum of w)^2 / sum of w^2."""
-        return (
-            math.exp(2 * log_mean_exp(self.log_weights) - log_mean_exp(2 * self.log_weights))
-            * self.log_weights.size
-        )
+        return math.exp(2 * log_sum_exp(self.log_weights) - log_sum_exp(2 * self.log_weights))
 
     @property
     def std_error(self) -> float:

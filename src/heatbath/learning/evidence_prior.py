@@ -16,9 +16,11 @@ from heatbath.dynamics.point import Point
 from heatbath.dynamics.underdamped import Phase
 from heatbath.errors import Refused
 from heatbath.learning.evidence_density import Model
+from heatbath.systems import Posterior
 
 WARMUP = 400  # steps of each chain at coupling 0
 LEAPFROGS = 8
+STARTS = 64  # from which an improper prior is looked for
 ACCEPTANCE, JITTER = 0.8, 1 / 3  # of HMC
 
 
@@ -33,6 +35,15 @@ def prior_draws(model: Model, groups: int, m: int, key: Array) -> Array:
         xs = _equilibrated(model, xs, moving)
         check_proper(model, xs)
     return xs.reshape(groups, m, -1)
+
+
+def refuse_improper(posterior: System, key: Array) -> None:
+    """Raises `Refused` for a `Posterior` whose prior is improper, as seen from draws of it or starting
+    points."""
+    if isinstance(posterior, Posterior):
+        model = Model.of(posterior)
+        keys = jax.random.split(key, STARTS)
+        check_proper(model, _drawn(model, keys, posterior.sample_prior is not None))
 
 
 def prior_gradients(model: Model, n: int) -> int:

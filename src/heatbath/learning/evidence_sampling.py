@@ -16,7 +16,7 @@ from heatbath.core.numeric import x64
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
 from heatbath.free_energy import annealed_importance_sampling
-from heatbath.free_energy._checks import log_mean_exp
+from heatbath.free_energy.log_domain import log_mean_exp
 from heatbath.free_energy.sandwich import WIDEST_GAP
 from heatbath.learning.evidence_density import Model, check_draws
 from heatbath.learning.evidence_fit import component_logs, log_mass, reference

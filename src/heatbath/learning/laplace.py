@@ -18,6 +18,7 @@ from heatbath.core import Control, System, run_key
 from heatbath.core.numeric import ravel, unravel, widen, x64
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
+from heatbath.learning.evidence_prior import refuse_improper
 from heatbath.learning.evidence_result import Evidence
 from heatbath.systems import Network
 
@@ -76,12 +77,14 @@ class Modes:
 
 
 def modes(posterior: System, *, seed: int = 0, starts: int = 5) -> Modes:
-    """Modes of ``posterior`` from ``starts`` starting points. Raises `Refused` without 64-bit numbers."""
+    """Modes of ``posterior`` from ``starts`` starting points. Raises `Refused` without 64-bit numbers, and
+    for an improper prior."""
     if not x64():
         raise Refused(
             "Laplace's approximation needs float64: call jax.config.update('jax_enable_x64', True) first"
         )
     began = time.perf_counter()
+    refuse_improper(posterior, run_key(seed))
     counter = [0]
     find: Any = _network_mode if isinstance(posterior, Network) else _mode
     compiled: dict[str, Any] = {}
@@ -103,7 +106,7 @@ def laplace(posterior: System, *, seed: int = 0, starts: int = 5, found: Modes |
 
     Reliable only where the Hessian is positive definite and the runs agree: rank-normalised R-hat of the
     predictions (never of weights) above 1.05 at no more than 5 % of the items. It has no error bar of its
-    own.
+    own. Raises `Refused` as `modes`.
     """
     found = modes(posterior, seed=seed, starts=starts) if found is None else found
     began = time.perf_counter() - found.seconds

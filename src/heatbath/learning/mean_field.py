@@ -21,6 +21,7 @@ from heatbath.core import Control, System, numeric, run_key
 from heatbath.core.numeric import float_dtype, ravel, unravel, widen, x64
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
+from heatbath.learning.evidence_prior import refuse_improper
 from heatbath.learning.evidence_result import Evidence
 
 Energy = Callable[[Array], Array]
@@ -79,14 +80,18 @@ def _minimised(energy: Energy, law: Any, key: Array, steps: Array, draws: int, r
     return jax.lax.fori_loop(0, steps, step, (law, method.init(law)))[0]
 
 
+def _need_x64() -> None:
+    if not x64():
+        raise Refused("mean field needs 64-bit numbers: call jax.config.update('jax_enable_x64', True) first")
+
+
 def minimised(
     energy: Energy, law: Any, *, seed: int = 0, steps: int = 3_000, draws: int = 8, rate: float = 0.05
 ) -> Any:
     """The ``law`` (`Normals` or `Spins`) of least variational free energy, from the one given, by Adam with a
     step that falls to 0. ``energy``: of one point (d,), over kT; an `equinox.Module` where it holds
     numbers."""
-    if not x64():
-        raise Refused("mean field needs 64-bit numbers: call jax.config.update('jax_enable_x64', True) first")
+    _need_x64()
     return _minimised(energy, law, run_key(seed), jnp.asarray(steps), draws, jnp.asarray(rate, float_dtype()))
 
 
@@ -132,9 +137,12 @@ def mean_field(
     The best of ``starts`` starting points drawn by the posterior's ``init``, judged by draws of their own.
     The coordinates are those of the position: of a heatbath network weights and **log** precisions. One law
     fits one of the equivalent modes of a network; the others are left out, and it stays a bound.
-    ``log_evidence`` is the bound itself, and never reliable. Raises `Refused` without 64-bit numbers.
+    ``log_evidence`` is the bound itself, and never reliable. Raises `Refused` without 64-bit numbers,
+    and for an improper prior.
     """
+    _need_x64()
     began = time.perf_counter()
+    refuse_improper(posterior, run_key(seed))
     found = []
     for start, key in enumerate(jax.random.split(run_key(seed), starts)):
         position = widen(posterior.init(key, Control(1.0)))
