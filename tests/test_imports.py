@@ -17,6 +17,12 @@ def test_the_simulator_brings_neither_optax_nor_matplotlib():
     ) == ("[]\n")
 
 
+def test_free_energies_and_their_picture_do_without_scipy_stats():
+    """It takes longer to import than most estimates to compute."""
+    code = "import sys\nimport heatbath.free_energy, heatbath.plotting.work\n"
+    assert python(code + "print('scipy.stats' in sys.modules)") == "False\n"
+
+
 def test_the_library_never_switches_64_bit_numbers_on():
     packages = "core, dynamics, systems, learning, store, data, plotting, report, theory, thermometry"
     code = f"from heatbath import {packages}, simulate\nimport heatbath.learning.fit, jax\n"

@@ -54,15 +54,19 @@ def command(
     if negate_reverse and reverse is None:
         raise Refused("--negate-reverse: there is no REVERSE; give its file")
     from heatbath.cli.out import check_out, write_out
-    from heatbath.data import read_work
+    from heatbath.data import read_cycles, read_work
 
     path = picture(out, forward)
     check_out(path)
     first, second = columns(column, reverse)
-    there = read_work(forward, first) / temperature
-    back = None if reverse is None else read_work(reverse, second) / temperature
-    if back is not None and negate_reverse:
-        back = -back
+    if reverse == forward and first != second:
+        there, back = read_cycles(forward, first, second)
+    else:
+        there = read_work(forward, first)
+        back = None if reverse is None else read_work(reverse, second)
+    there = there / temperature
+    if back is not None:
+        back = (-back if negate_reverse else back) / temperature
     found = Found.of(there, back)
     write_out(path, found.drawn(there, back, path.suffix))
     result = {

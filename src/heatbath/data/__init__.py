@@ -5,7 +5,7 @@ from heatbath.data.recipes import robot_arm
 from heatbath.data.sets import SETS, SHIPPED, Arrays, DataSet, classes_of, dataset, find, indices_of
 from heatbath.data.shards import Shards
 from heatbath.data.table import Table, check_columns, read_table
-from heatbath.data.work import AlchemicalWindows, benzene, hairpin, read_work
+from heatbath.data.work import AlchemicalWindows, benzene, hairpin, read_cycles, read_work
 
 __all__ = [
     "SETS",
@@ -22,6 +22,7 @@ __all__ = [
     "find",
     "hairpin",
     "indices_of",
+    "read_cycles",
     "read_images",
     "read_table",
     "read_work",

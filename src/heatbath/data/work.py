@@ -76,3 +76,14 @@ def read_work(path: str | os.PathLike[str], column: str = "") -> np.ndarray:
     if column and column not in names:
         raise no_column(path, tuple(names), column)
     return read_table(path, ignore=[name for name in names if column and name != column]).values[:, 0]
+
+
+def read_cycles(path: str | os.PathLike[str], first: str, second: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two columns of one file, as `read_work` reads each."""
+    path = os.fspath(path)
+    names = read_header(path)
+    for column in (first, second):
+        if column not in names:
+            raise no_column(path, tuple(names), column)
+    table = read_table(path, ignore=[name for name in names if name not in (first, second)])
+    return table.column(first), table.column(second)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from heatbath.errors import Refused
 
@@ -94,8 +94,8 @@ def tail_indices(work: np.ndarray) -> tuple[float, float]:
     top = ranked[ranked > ranked[-1 - number]]
     if not top.size:
         return 0.0, math.inf
-    z = float(norm.isf(number / n))
-    excess = float(norm.pdf(z)) * n / number - z
+    z = -float(ndtri(number / n))
+    excess = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * n / number - z
     gaussian = math.sqrt(spread(work)) * excess * (1 + 3 / math.sqrt(number))
     return float(np.mean(top - ranked[-1 - number])), gaussian
 

@@ -36,17 +36,22 @@ def bar(forward: ArrayLike, reverse: ArrayLike) -> Estimate:
 
 
 def solve(forward: np.ndarray, reverse: np.ndarray) -> float:
-    """The root of Bennett's equation. Its two sides are compared as logarithms, which never underflow."""
+    """The root of Bennett's equation. Its two sides are compared as logarithms."""
     shift = math.log(forward.size / reverse.size)
 
     def balance(f: float) -> float:
-        left, right = log_expit(f - forward - shift), log_expit(shift - reverse - f)
-        return log_sum_exp(left) - log_sum_exp(right)
+        return _log_sum_expit(f - forward - shift) - _log_sum_expit(shift - reverse - f)
 
     centre, width = (forward.min() - reverse.min()) / 2, 1.0 + abs(shift)
     while balance(centre - width) > 0 or balance(centre + width) < 0:
         width *= 2
     return root_scalar(balance, bracket=(centre - width, centre + width), method="brentq", xtol=1e-13).root
+
+
+def _log_sum_expit(values: np.ndarray) -> float:
+    """ln of the sum of 1/(1 + exp(-values)); all in the log domain only where the sum underflows."""
+    total = float(expit(values).sum())
+    return math.log(total) if total > 1e-280 else log_sum_exp(log_expit(values))
 
 
 def _standard_error(forward: np.ndarray, reverse: np.ndarray, f: float) -> float:

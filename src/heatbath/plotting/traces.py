@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from heatbath.plotting.style import (
     BLACK,
@@ -86,7 +86,7 @@ def temperature_trace(
     """
     figure = Figure(figsize=(WIDTH, 5.2))
     grid = figure.subplots(2, len(kinetic), sharex="col", squeeze=False)
-    low, high = chi2.ppf([0.05, 0.95], momenta) / momenta
+    low, high = 2 * gammaincinv(momenta / 2, [0.05, 0.95]) / momenta  # quantiles of chi squared
     for column, temperature in enumerate(bath):
         steps, set_to = kinetic[column].steps, replica_mean(temperature)
         moving = bool(np.any(kinetic[column].values))
