@@ -259,7 +259,7 @@ def exponent(found: list[Estimate]) -> Estimate:
 
 @styled
 def flow(problem: Problem, positions: np.ndarray) -> Figure:
-    """Density and mean velocity of stationary SGD, measured on a grid and from the exact covariance."""
+    """Density and current of stationary SGD on a grid; the longest arrow is as long as a cell."""
     moment = second_moment(problem, FAST, BATCH)
     before, after = positions[:, :-1].reshape(-1, 2), positions[:, 1:].reshape(-1, 2)
     wide = 3 * np.sqrt(np.diag(moment))
@@ -274,7 +274,9 @@ def flow(problem: Problem, positions: np.ndarray) -> Figure:
         fine.T, origin="lower", extent=(-wide[0], wide[0], -wide[1], wide[1]), aspect="auto", cmap="Blues"
     )
     centres = np.meshgrid(*[(edge[1:] + edge[:-1]) / 2 for edge in edges], indexing="ij")
-    axes.quiver(*centres, *[np.where(counts > 20, m, np.nan) for m in moved], color=ORANGE, angles="xy")
+    arrows = [np.where(counts > 20, m, np.nan) for m in moved]
+    longest = np.nanmax([np.abs(m) / (edge[1] - edge[0]) for m, edge in zip(arrows, edges, strict=True)])
+    axes.quiver(*centres, *arrows, color=ORANGE, angles="xy", scale_units="xy", scale=longest)
     axes.set(title="Probability current of stationary SGD", xlabel="weight 1, less its best value")
     axes.set_ylabel("weight 2, less its best value")
     axes.grid(False)

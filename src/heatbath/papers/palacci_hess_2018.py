@@ -21,7 +21,7 @@ from heatbath.papers.claims import Claim
 from heatbath.papers.digits import UNTRAINED, Digits, cooled, digits, predictive
 from heatbath.papers.replicas import decided, doubted, less, mean, paired
 from heatbath.papers.reproduction import Job, Reproduction
-from heatbath.plotting.style import BLUE, GREEN, GREY, ORANGE, WIDTH, styled
+from heatbath.plotting.style import BLUE, GREEN, GREY, ORANGE, WIDTH, span, styled
 
 BATCH, COPIES = 100, 8
 SAMPLERS = ("SGLD", "pSGLD")
@@ -177,7 +177,7 @@ def strangers(found: Mapping[str, Results]) -> list[Claim]:
 @styled
 def entropies(found: Mapping[str, Results], sets: Mapping[str, np.ndarray]) -> Figure:
     """How sure each method is of digits and of strangers: share of the images below an entropy."""
-    figure = Figure(figsize=(WIDTH, 3.2))
+    figure = Figure(figsize=(WIDTH, 3.4))
     panels = figure.subplots(1, len(found), sharey=True)
     for axes, (name, results) in zip(panels, found.items(), strict=True):
         for kind, colour in zip(sets, (BLUE, ORANGE, GREY, GREEN), strict=True):
@@ -185,16 +185,16 @@ def entropies(found: Mapping[str, Results], sets: Mapping[str, np.ndarray]) -> F
             axes.plot(values, np.linspace(0, 1, len(values)), color=colour, label=kind)
         axes.set(title=name, xlabel="entropy of the prediction, nats", xlim=(0, np.log(10)), ylim=(0, 1))
     panels[0].set_ylabel("share of the images below")
-    panels[-1].legend(loc="lower right")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(sets))
     return figure
 
 
 @styled
 def detection(found: Mapping[str, Results], sets: Mapping[str, np.ndarray]) -> Figure:
-    """AUROC of each kind of outlier, and four images of each."""
-    figure = Figure(figsize=(WIDTH, 3.6))
+    """AUROC of each kind of outlier, and four images of each. Error bars: two standard errors."""
+    figure = Figure(figsize=(WIDTH, 3.8))
     left, right = figure.subplots(1, 2, width_ratios=[3, 1.3])
-    kinds = [kind for kind in sets if kind != DIGITS]
+    kinds, ends = [kind for kind in sets if kind != DIGITS], []
     for offset, (name, results) in enumerate(found.items()):
         for score, marker in (("entropy", "o"), ("unfamiliar", "D")):
             if score == "unfamiliar" and name not in SAMPLERS:
@@ -202,13 +202,14 @@ def detection(found: Mapping[str, Results], sets: Mapping[str, np.ndarray]) -> F
             each = [results.auroc(kind, score) for kind in kinds]
             places = np.arange(len(kinds)) + 0.16 * (offset - 1) + 0.05 * (score == "unfamiliar")
             label = f"{name}, {'entropy' if score == 'entropy' else 'model part'}"
-            errors = [2 * e.std_error for e in each]
-            values = [e.value for e in each]
+            values, errors = np.array([[e.value, 2 * e.std_error] for e in each]).T
             axes_format = {"fmt": marker, "color": COLOURS[name], "markersize": 5, "label": label}
             left.errorbar(places, values, errors, **axes_format)
+            ends += [values - errors, values + errors]
+    left.axhline(0.5, color=GREY, linewidth=1, linestyle="--", label="blind")
     left.set_xticks(np.arange(len(kinds)), kinds)
-    left.set(title="AUROC against test digits", ylim=(0.5, 1.02))
-    left.legend(loc="lower center", bbox_to_anchor=(0.62, 0))
+    left.set(title="AUROC against test digits", ylim=span(np.array(ends), 0.5, 1.0))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=6)
     rows = [np.concatenate(list(sets[kind][:4]), axis=1) for kind in sets]
     right.imshow(np.concatenate(rows), cmap="gray_r", vmin=0, vmax=1)
     right.set_axis_off()
