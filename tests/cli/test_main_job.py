@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -191,14 +193,21 @@ def test_rows_out_of_reach(made, refused):
     assert not Path("far-predictions.csv").exists()
 
 
-def still(run: Path, replicas: list[int]) -> None:
-    """Give these replicas a sample phase whose last two saves are the same."""
+@contextmanager
+def changed_samples(run: Path) -> Iterator[dict[str, np.ndarray]]:
+    """The records of the sample phase, (saves, replicas, ...), written back as they are left."""
     with RunFolder.open(run, write=True) as folder:
         records = next(folder.blocks("sample"))
-        for values in records.values():
-            values[-1, replicas] = values[-2, replicas]
+        yield records
         folder.reopen("sample")
         folder.phase("sample").block(120, records, {"x": np.zeros(3)})
+
+
+def still(run: Path, replicas: list[int]) -> None:
+    """Give these replicas a sample phase whose last two saves are the same."""
+    with changed_samples(run) as records:
+        for values in records.values():
+            values[-1, replicas] = values[-2, replicas]
 
 
 def test_replicas_that_broke_are_left_out(made, refused):
@@ -208,6 +217,13 @@ def test_replicas_that_broke_are_left_out(made, refused):
     assert draws.weights[0]["w"].shape == (2, 6, 2, 4)
     still(made, [0, 1, 2])
     assert "all replicas" in refused("predict", "made", "tiny.csv", code=4)
+
+
+def test_a_replica_whose_prior_is_too_wide_for_single_precision_is_left_out(made):
+    whole = read_draws(RunFolder.open(made)).scale
+    with changed_samples(made) as records:
+        records["sample/log_precision"][3, 1, 0] = -200  # exp(100)
+    np.testing.assert_array_equal(read_draws(RunFolder.open(made)).scale, whole[[0, 2]])
 
 
 def test_reopened_runs_keep_full_blocks(tiny):
