@@ -1,6 +1,7 @@
 """learn with minibatches on a tiny table, sampled once; what comes of it; refusals."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 
 from heatbath.cli import group
 from heatbath.cli.answer import run_verb
+from heatbath.cli.sampling import heating_lines, of_minibatches
+from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
 
 from .test_classes import write_kinds
@@ -71,6 +74,19 @@ def test_thermometer(stirred, tmp_path, heatbath):
     answer = heatbath("thermometer", run)
     assert answer.code == 0
     assert "minibatches heat the stiffest direction by about 38 %" in answer.out
+
+
+def test_no_heating_is_foretold_of_psgld(stirred, tmp_path, heatbath):
+    run = Path(shutil.copytree(stirred / "run", tmp_path / "run"))
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('"sghmc"', '"psgld"'))
+    assert "by about" not in heatbath("thermometer", run).out
+    assert heatbath("report", run).code == 0
+    assert "noise heats the stiffest direction (heatbath thermometer" in (run / "report.html").read_text()
+    folder = RunFolder.open(run)
+    settings = Settings.from_config(folder.config)
+    assert math.isnan(of_minibatches(settings, folder)["minibatch_heating"])  # null in JSON
+    assert "only a measurement tells" in heating_lines(settings, folder)[0]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Settings: refusals, and config.toml there and back."""
 
+import math
 import tomllib
 
 import pytest
@@ -28,6 +29,11 @@ def test_minibatches_there_and_back():
     assert not {"decoherence_length", "gibbs_every"} & set(found["run"])
     assert Settings.from_config(tomllib.loads(write_toml(found))) == settings
     assert Settings().with_minibatches("sgld", 50, 50).step_size == LARGEST_STEP
+
+
+def test_no_heating_is_foretold_of_a_dynamics_with_units_of_its_own():
+    assert math.isnan(Settings().with_minibatches("psgld", 10, 40).heating(40))
+    assert Settings().with_minibatches("psgld", 40, 40).heating(40) == 0
     with pytest.raises(Refused, match="batch is 51, more than the 50 rows"):
         Settings().with_minibatches("sgld", 51, 50)
     with pytest.raises(Refused, match="batch is 0"):

@@ -1,6 +1,7 @@
 """What `learn`, `run` and `resume` share: carry a run to its end, diagnose it, write its report."""
 
 import json
+import math
 import os
 import shlex
 import shutil
@@ -168,6 +169,8 @@ def heating_lines(settings: Settings, folder: RunFolder) -> list[str]:
         return []
     share = settings.heating(folder.config["data"]["rows"])
     more = f"of every layer: heatbath thermometer {_word(folder.path)}"
+    if math.isnan(share):
+        return [f"minibatches heat; how much, with {settings.dynamics} only a measurement tells, {more}"]
     advice = "give a smaller --step-size" if share > 1 else more
     return [f"minibatches heat the stiffest direction by about {share:.0%} at this step size; {advice}"]
 

@@ -1,5 +1,6 @@
 """`heatbath thermometer`: the temperature of every layer of a run."""
 
+import math
 from pathlib import Path
 
 import click
@@ -56,7 +57,7 @@ def heating_of(folder: RunFolder) -> list[str]:
     settings = Settings.from_config(folder.config)
     share = settings.heating(folder.config["data"]["rows"])
     what = f"by step size and batch, minibatches heat the stiffest direction by about {100 * share:.0f} %"
-    return [what] * (settings.batch > 0)
+    return [what] * (settings.batch > 0 and not math.isnan(share))
 
 
 def _cell(estimate: Estimate) -> str:

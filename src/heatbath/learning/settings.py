@@ -110,7 +110,10 @@ class Settings:
 
     def heating(self, rows: int) -> float:
         """Share by which minibatches out of ``rows`` rows heat the stiffest direction, about: h tr C/2 for a
-        gradient noise C = (rows/batch - 1) x curvature, which holds where the model fits; 0 without."""
+        gradient noise C = (rows/batch - 1) x curvature, which holds where the model fits; 0 without. NaN for
+        psgld, whose units of length are its own."""
+        if self.dynamics == "psgld" and self.batch < rows:
+            return math.nan
         return self.step_size * (rows / self.batch - 1) / 2 if self.batch else 0.0
 
     def check_rows(self, rows: int) -> None:

@@ -1,5 +1,6 @@
 """The page around the figures: HTML without scripts, without the network, without a clock."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -155,10 +156,11 @@ def _numbers(
 def _dynamics(settings: Settings, rows: int) -> str:
     if not settings.batch:
         return f"{settings.dynamics}, all rows at every step"
-    heating = f"{100 * settings.heating(rows):.0f} %"
+    share = settings.heating(rows)
+    heating = "" if math.isnan(share) else f" by about {100 * share:.0f} % at this step size"
     return (
-        f"{settings.dynamics}, minibatches of {settings.batch:,} rows. At this step size their noise heats "
-        f"the stiffest direction by about {heating} (heatbath thermometer RUN measures every layer). The "
+        f"{settings.dynamics}, minibatches of {settings.batch:,} rows. Their noise heats "
+        f"the stiffest direction{heating} (heatbath thermometer RUN measures every layer). The "
         "ledger is one of energies: heat and shadow work are not told apart"
     )
 
