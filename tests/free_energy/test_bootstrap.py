@@ -56,6 +56,8 @@ def test_a_single_run_and_bad_input():
     assert (alone.std_error, alone.reliable) == (math.inf, False)
     with pytest.raises(Refused, match="resamples"):
         bootstrap(jarzynski, [1.0, 2.0], resamples=1)
+    with pytest.raises(Refused, match="must return an Estimate"):
+        bootstrap(np.mean, [1.0, 2.0])
     with pytest.raises(Refused, match="paired works of lengths"):
         bootstrap(bar, [1.0, 2.0], [1.0], paired=True)
     with pytest.raises(Refused, match=r"work\[0\] is nan"):

@@ -106,10 +106,17 @@ def test_ladders_that_are_too_coarse_are_not_reliable():
         assert words in found.reason
 
 
-def test_energies_of_the_wrong_sign_are_seen():
-    found = thermodynamic_integration(LADDER, [-u for u in energies(0)])
+@pytest.mark.parametrize("estimator", [thermodynamic_integration, stepping_stones])
+def test_energies_of_the_wrong_sign_are_seen(estimator):
+    found = estimator(LADDER, [-u for u in energies(0)])
     assert not found.reliable
     assert "check the sign" in found.reason
+
+
+def test_a_wrong_sign_is_seen_from_end_to_end_where_neighbours_hide_it():
+    rng = np.random.default_rng(0)
+    rising = [rng.normal(x, 1.0, 200) for x in np.linspace(0, 1, 11)]
+    assert "between couplings 0 and 10" in thermodynamic_integration(np.linspace(0, 1, 11), rising).reason
 
 
 def test_few_samples():
@@ -127,7 +134,8 @@ def test_few_samples():
         (LADDER[[0, 2, 1, *range(3, 11)]], lambda u: u, "rise, or fall, at every step"),
         (LADDER[[0, 0, *range(2, 11)]], lambda u: u, "rise, or fall, at every step"),
         (LADDER[:1], lambda u: u[:1], "two or more"),
-        (np.where(LADDER == 1, np.inf, LADDER), lambda u: u, "finite numbers"),
+        (LADDER, lambda u: None, "11 couplings but 0 arrays"),
+        (np.where(LADDER == 1, np.inf, LADDER), lambda u: u, r"couplings\[10\] is inf .* finite number"),
         (np.where(LADDER == 1, np.nan, LADDER), lambda u: u, r"couplings\[10\] is nan"),
         (LADDER, lambda u: u[1:], "11 couplings but 10 arrays"),
         (LADDER, lambda u: [*u[:3], [], *u[4:]], r"energies\[3\] is empty"),

@@ -135,6 +135,8 @@ def test_annealed_importance_sampling_is_jarzynski_with_the_sign_of_log_z():
         annealed_importance_sampling([0.0, np.nan])
     with pytest.raises(Refused, match=r"log_weights\[0\] is inf"):
         annealed_importance_sampling([np.inf, 0.0])
+    with pytest.raises(Refused, match="log_weights: not numbers"):
+        annealed_importance_sampling(["a"])
     with pytest.raises(Refused, match="log_weights is empty"):
         annealed_importance_sampling([])
 

@@ -98,8 +98,8 @@ def test_little_overlap_is_flagged_and_groups_have_no_error_bar():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda u, s: (np.where(u == u[7, 2], np.nan, u), s), r"energies\[\(7, 2\)\] is nan"),
-        (lambda u, s: (-np.inf * np.ones_like(u), s), r"energies\[\(0, 0\)\] is -inf"),
+        (lambda u, s: (np.where(u == u[7, 2], np.nan, u), s), r"energies\[7, 2\] is nan"),
+        (lambda u, s: (-np.inf * np.ones_like(u), s), r"energies\[0, 0\] is -inf"),
         (lambda u, s: (u[:, :1], s), "two states or more"),
         (lambda u, s: (u[:0], s[:0]), "empty"),
         (lambda u, s: (u, s[:-1]), "states have shape"),

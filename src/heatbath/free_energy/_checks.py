@@ -23,21 +23,35 @@ LEAST_OVERLAP = 0.03
 
 def check_energies(values: ArrayLike, name: str) -> np.ndarray:
     """Float64 array of any shape. +inf is legal (weight 0); NaN and -inf are refused, with the index."""
+    array = numbers(values, name)
+    wrong = ~(array > -np.inf)
+    if wrong.any():
+        raise Refused(
+            f"{_first(array, wrong, name)}: it must be a number, or +inf (weight 0); leave out or repair the "
+            "run"
+        )
+    return array
+
+
+def numbers(values: ArrayLike, name: str) -> np.ndarray:
+    """Float64 array of any shape, not empty."""
     try:
-        array = np.asarray(values, dtype=float)
+        array = np.asarray(values)
+        if np.iscomplexobj(array):
+            raise TypeError("complex")
+        array = array.astype(float)
     except (TypeError, ValueError) as error:
         raise Refused(f"{name}: not numbers ({error}): give an array of floats") from None
     if array.size == 0:
         raise Refused(f"{name} is empty: give at least one value")
-    wrong = ~(array > -np.inf)
-    if wrong.any():
-        index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        where = index[0] if len(index) == 1 else index
-        raise Refused(
-            f"{name}[{where}] is {array[index]:g} ({int(wrong.sum())} such): it must be a number, or +inf "
-            "(weight 0); leave out or repair the run"
-        )
     return array
+
+
+def _first(array: np.ndarray, wrong: np.ndarray, name: str) -> str:
+    """The first of the wrong values, with its place, and how many there are."""
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    where = f"[{', '.join(map(str, index))}]" if index else ""
+    return f"{name}{where} is {array[index]:g} ({int(wrong.sum())} such)"
 
 
 def check_work(work: ArrayLike, name: str = "work") -> np.ndarray:
@@ -52,12 +66,15 @@ def check_work(work: ArrayLike, name: str = "work") -> np.ndarray:
 
 def check_ladder(couplings: ArrayLike, energies) -> tuple[np.ndarray, list[np.ndarray]]:
     """Couplings (K,) in strict order and K arrays of finite dU/dlambda/T."""
-    ladder = check_energies(couplings, "couplings")
-    if ladder.ndim != 1 or ladder.size < 2 or not np.isfinite(ladder).all():
-        raise Refused(f"couplings of shape {ladder.shape}: give two or more finite numbers")
+    ladder = numbers(couplings, "couplings")
+    if ladder.ndim != 1 or ladder.size < 2:
+        raise Refused(f"couplings of shape {ladder.shape}: give a one-dimensional array of two or more")
+    if not np.isfinite(ladder).all():
+        raise Refused(f"{_first(ladder, ~np.isfinite(ladder), 'couplings')}: it must be a finite number")
     steps = np.diff(ladder)
     if not ((steps > 0).all() or (steps < 0).all()):
         raise Refused("couplings must rise, or fall, at every step: sort them, each with its energies")
+    energies = [] if energies is None else list(energies)
     if len(energies) != ladder.size:
         raise Refused(f"{ladder.size} couplings but {len(energies)} arrays of energies: one array a coupling")
     arrays = [check_work(u, f"energies[{k}]") for k, u in enumerate(energies)]

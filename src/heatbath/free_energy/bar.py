@@ -9,6 +9,7 @@ from scipy.special import expit, log_expit
 
 from heatbath.estimate import Estimate
 from heatbath.free_energy._checks import FEWEST, FEWEST_OVERLAPPING, check_work, spread
+from heatbath.free_energy._logistic import fit, separated
 from heatbath.free_energy.log_domain import log_sum_exp
 
 
@@ -92,9 +93,11 @@ def hysteresis(forward: ArrayLike, reverse: ArrayLike) -> float:
 def check_signs(forward: ArrayLike, reverse: ArrayLike) -> str:
     """Why a sign looks reversed in one of the two sets of work; "" where none does. Nothing is corrected.
 
-    Arguments as `bar`. It shows in two ways. The mean works add up to less than 0 by over 3 standard errors,
-    against the second law. Or they add up to over 4 times the variance of the work (Gaussian work dissipates
-    just that), and forward and -reverse have no value in common while the raw values have.
+    Arguments as `bar`. It shows in three ways. The mean works add up to less than 0 by over 3 standard
+    errors, against the second law. Or they add up to over 4 times the variance of the work (Gaussian work
+    dissipates just that), and forward and -reverse have no value in common while the raw values have. Or the
+    works break Crooks' theorem by 5 standard errors, and keep it (within 3) with one sign changed; that is
+    asked only where they dissipate other than Gaussian work.
     Raises `Refused` as `bar`.
     """
     forward, reverse = check_work(forward, "forward"), check_work(reverse, "reverse")
@@ -115,7 +118,21 @@ def check_signs(forward: ArrayLike, reverse: ArrayLike) -> str:
             f"a sign looks reversed: the mean works add up to {total:+.4g} kT, far above their variance "
             f"({usual:.3g}), and they overlap only with one sign changed; {remedy}"
         )
+    unusual = abs(total - usual) > usual / 4 + 3 * error
+    if unusual and _off(forward, reverse) > 5 and _off(forward, -reverse) < 3:
+        return (
+            "a sign looks reversed: the work breaks Crooks' theorem, and keeps it with one sign changed; "
+            f"{remedy}"
+        )
     return ""
+
+
+def _off(forward: np.ndarray, reverse: np.ndarray) -> float:
+    """Standard errors by which the slope of ln P_F/P_R is off 1, by the likelihood ratio; infinite where
+    forward work lies below all -reverse, 0 where it lies above."""
+    if separated(forward, reverse):
+        return math.inf if forward.max() <= -reverse.max() else 0.0
+    return math.sqrt(max(2 * fit(forward, reverse, solve(forward, reverse))[2], 0.0))
 
 
 def why_not(forward: np.ndarray, reverse: np.ndarray, f: float) -> str:

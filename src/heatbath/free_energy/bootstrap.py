@@ -24,16 +24,20 @@ def bootstrap(
     replacement on its own; ``paired=True`` draws the same runs from all of them (cycles that hold a forward
     and a reverse run). The error bar is infinite for a single run, and where a resample has
     no finite value (no overlap). Same seed, same resamples.
-    Raises `Refused` for fewer than 2 resamples, for paired arrays of unequal length, and as the estimator.
+    Raises `Refused` for fewer than 2 resamples, for paired arrays of unequal length, where the estimator
+    returns no `Estimate`, and as the estimator.
     Source: Efron, Annals of Statistics 7, 1 (1979).
     """
     if resamples < 2:
         raise Refused(f"resamples = {resamples}: give at least 2, better some hundreds")
     arrays = [np.asarray(work) for work in works]
+    found = estimator(*arrays)
+    if not isinstance(found, Estimate):
+        kind = type(found).__name__
+        raise Refused(f"the estimator returns {kind}: it must return an Estimate, such as crooks(f, r).slope")
     sizes = [len(a) for a in arrays]
     if paired and len(set(sizes)) > 1:
         raise Refused(f"paired works of lengths {sizes}: give one value of each to a cycle, or paired=False")
-    found = estimator(*arrays)
     if min(sizes) < 2:
         reason = found.reason or "a single run has no error bar: give more runs"
         return replace(found, std_error=math.inf, reliable=False, reason=reason)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, log_expit
 
 from heatbath.estimate import Estimate
 from heatbath.free_energy._checks import check_work
+from heatbath.free_energy._logistic import fit, separated
 from heatbath.free_energy.bar import solve, why_not
 
 
@@ -35,16 +35,13 @@ def crooks(forward: ArrayLike, reverse: ArrayLike) -> Crooks:
     forward, reverse = check_work(forward, "forward"), check_work(reverse, "reverse")
     centre = solve(forward, reverse)
     reason = why_not(forward, reverse, centre)
-    if _separated(forward, reverse) or min(forward.size, reverse.size) < 2:
+    if separated(forward, reverse) or min(forward.size, reverse.size) < 2:
         reason = reason or "forward work lies all on one side of -reverse: no slope to fit"
         return Crooks(
             Estimate(math.nan, math.inf, reliable=False, reason=reason),
             Estimate(math.nan, math.inf, reliable=False, reason=reason),
         )
-    # Far from the crossing the direction is in no doubt: such work may be cut short, and it may be +inf.
-    x = np.clip(np.concatenate([forward, -reverse]) - centre, -200, 200)
-    is_forward = np.repeat([1.0, 0.0], [forward.size, reverse.size])
-    (intercept, slope), covariance, gain = _fit(x, is_forward)
+    (intercept, slope), covariance, gain = fit(forward, reverse, centre)
     shift = math.log(forward.size / reverse.size)
     crossing = centre - (intercept - shift) / slope
     gradient = np.array([-1 / slope, (intercept - shift) / slope**2])
@@ -60,39 +57,6 @@ def crooks(forward: ArrayLike, reverse: ArrayLike) -> Crooks:
             "the reverse runs retrace the forward ones"
         )
     return Crooks(
-        Estimate(crossing, crossing_error, reliable=not reason, reason=reason),
-        Estimate(slope, slope_error, reliable=not reason, reason=reason),
+        Estimate(float(crossing), crossing_error, reliable=not reason, reason=reason),
+        Estimate(float(slope), slope_error, reliable=not reason, reason=reason),
     )
-
-
-def _separated(forward: np.ndarray, reverse: np.ndarray) -> bool:
-    """Whether one value of the work divides the two directions, so that the likelihood has no maximum."""
-    return bool(forward.min() >= -reverse.min() or forward.max() <= -reverse.max())
-
-
-def _fit(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Logistic regression of y on x: intercept and slope, their covariance, and what the fit gains in log
-    likelihood over slope 1 (and Bennett's intercept), where Newton's method starts."""
-    sign = 2 * y - 1
-    theta = np.array([math.log(y.sum() / (y.size - y.sum())), 1.0])
-
-    def likelihood(theta: np.ndarray) -> float:
-        return float(np.sum(log_expit(sign * (theta[0] + theta[1] * x))))
-
-    def derivatives(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        p = expit(theta[0] + theta[1] * x)
-        rest, weight = y - p, p * (1 - p)
-        first = float(weight @ x)
-        information = np.array([[weight.sum(), first], [first, (weight * x) @ x]])
-        return np.array([rest.sum(), rest @ x]), information
-
-    start = value = likelihood(theta)
-    for _ in range(100):
-        score, information = derivatives(theta)
-        step = np.linalg.lstsq(information, score, rcond=None)[0]
-        while (new := likelihood(theta + step)) < value and np.abs(step).max() > 1e-10:
-            step = step / 2
-        theta, value = theta + step, new
-        if np.abs(step).max() < 1e-9:
-            break
-    return theta, np.linalg.pinv(derivatives(theta)[1]), value - start

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
-from heatbath.free_energy._checks import check_work, why_tail_not_sampled
+from heatbath.free_energy._checks import check_work, numbers, why_tail_not_sampled
 from heatbath.free_energy.log_domain import log_mean_exp
 
 
@@ -89,7 +89,7 @@ def annealed_importance_sampling(log_weights: ArrayLike) -> Estimate:
     posterior as state 1 it is the log evidence. The same as ``-jarzynski(-log_weights)``, with its error bar,
     its conditions and what it raises. Source: Neal, Statistics and Computing 11, 125 (2001).
     """
-    weights = np.asarray(log_weights, dtype=float)
+    weights = numbers(log_weights, "log_weights")
     wrong = ~(weights < np.inf)
     if wrong.any():
         index = int(np.argmax(wrong))

@@ -94,7 +94,8 @@ def _checked(energies: ArrayLike, states: ArrayLike) -> tuple[np.ndarray, np.nda
         raise Refused(f"energies have shape {u.shape}: give (samples, states), two states or more")
     state = np.asarray(states)
     if state.shape != u.shape[:1] or not np.issubdtype(state.dtype, np.integer):
-        raise Refused(f"states have shape {state.shape}: give one whole number to each of {len(u)} samples")
+        kind = f"shape {state.shape} and type {state.dtype}"
+        raise Refused(f"states have {kind}: give one whole number to each of {len(u)} samples")
     if state.min() < 0 or state.max() >= u.shape[1]:
         raise Refused(
             f"states run from {state.min()} to {state.max()}: there are {u.shape[1]}, counted from 0"

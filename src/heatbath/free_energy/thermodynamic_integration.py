@@ -69,12 +69,8 @@ def _why_not(steps: np.ndarray, means: np.ndarray, errors2: np.ndarray, fewest: 
     if fewest < FEWEST:
         return f"{fewest} samples at one coupling: an error bar needs at least {FEWEST} at each"
     apart, error = -steps * np.diff(means), np.abs(steps) * np.sqrt(errors2[:-1] + errors2[1:])
-    k = int(np.argmin(apart + 5 * error))
-    if apart[k] < -5 * error[k]:
-        return (
-            f"<dU/dlambda> rises with lambda between couplings {k} and {k + 1}, against equilibrium: check "
-            "the sign of the energies, and that the samples are in equilibrium"
-        )
+    if reason := _why_rising(steps, means, errors2):
+        return reason
     k = int(np.argmax(apart))
     if apart[k] - 3 * error[k] > WIDEST_STEP:
         return (
@@ -84,12 +80,25 @@ def _why_not(steps: np.ndarray, means: np.ndarray, errors2: np.ndarray, fewest: 
     return ""
 
 
+def _why_rising(steps: np.ndarray, means: np.ndarray, errors2: np.ndarray) -> str:
+    """Between neighbours, or from end to end, by over 5 standard errors."""
+    last = len(steps)
+    for i, j in [*((k, k + 1) for k in range(last)), (0, last)]:
+        if np.sign(steps[0]) * (means[j] - means[i]) > 5 * math.sqrt(errors2[i] + errors2[j]):
+            return (
+                f"<dU/dlambda> rises with lambda between couplings {i} and {j}, against equilibrium: check "
+                "the sign of the energies, and that the samples are in equilibrium"
+            )
+    return ""
+
+
 def stepping_stones(couplings: ArrayLike, energies) -> Estimate:
     """Free-energy difference f_K - f_1 in kT as a sum of one-step Jarzynski averages, free of discretisation.
 
     sum over k of -ln < exp(-(lambda_{k+1} - lambda_k) V) >_k. Arguments as `thermodynamic_integration` (the
-    last samples are not used). Standard errors add in quadrature. Reliable where every stone is, by the rules
-    of `jarzynski`. Raises `Refused` as `thermodynamic_integration`.
+    last samples only show whether <V> rises). Standard errors add in quadrature. Reliable where every stone
+    is, by the rules of `jarzynski`, and <V> does not rise with the coupling. Raises `Refused` as
+    `thermodynamic_integration`.
     Source: Xie, Lewis, Fan, Kuo and Chen, Systematic Biology 60, 150 (2011).
     """
     ladder, samples = check_ladder(couplings, energies)
@@ -97,7 +106,10 @@ def stepping_stones(couplings: ArrayLike, energies) -> Estimate:
     value = sum(stone.value for stone in stones)
     error = math.sqrt(sum(stone.std_error**2 for stone in stones))
     reasons = [f"stone {k}: {stone.reason}" for k, stone in enumerate(stones) if stone.reason]
-    reason = reasons[0] if reasons else ""
+    if min(u.size for u in samples) > 1:
+        means, variances = (np.array([f(u) for u in samples]) for f in (np.mean, np.var))
+        reasons.insert(0, _why_rising(np.diff(ladder), means, variances / [u.size for u in samples]))
+    reason = next(filter(None, reasons), "")
     ess = min(stone.ess for stone in stones)
     meaning = f"biased upwards by about {error**2 / 2:.2g} kT" if math.isfinite(error) else ""
     return Estimate(value, error, ess, not reason, reason, meaning)
