@@ -1,6 +1,7 @@
 """`heatbath evidence`: models of a small table compared, one run, and what is refused."""
 
 import json
+import tomllib
 
 import numpy as np
 import pytest
@@ -37,6 +38,11 @@ def test_models_compared(small, monkeypatch, heatbath, root):
     folder = small / "runs" / "tiny-evidence-001"
     assert (folder / "evidence.svg").read_text().startswith("<svg")
     assert json.loads((folder / "evidence.json").read_text())["models"] == found["models"]
+    config = tomllib.loads((folder / "config.toml").read_text())
+    assert config["evidence"] == {"hidden": [1], "activation": "tanh", "steps": 100, "seed": 0}
+    assert (config["data"]["rows"], config["data"]["targets"]) == (12, ["y"])
+    refused = heatbath("run", folder / "config.toml")
+    assert (refused.code, "that of `heatbath evidence`" in refused.err) == (2, True)
 
 
 @pytest.mark.slow

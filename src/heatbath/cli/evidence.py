@@ -17,11 +17,12 @@ from heatbath.cli.learn import load_problem, load_table, numbers, own_targets, s
 from heatbath.data import DataSet, find
 from heatbath.errors import Refused
 from heatbath.estimate import with_error
-from heatbath.learning.problem import Problem, guess_task, stored_problem
+from heatbath.learning.problem import Problem, configuration, guess_task, stored_problem
 from heatbath.learning.settings import CLASSIFICATION, REGRESSION, Settings
 from heatbath.store import RunFolder, check_free, next_run_name
 from heatbath.store.files import replace as write
 from heatbath.store.files import show
+from heatbath.store.toml import write_toml
 
 STEPS = 3_000
 FEWEST = 100
@@ -30,11 +31,23 @@ METHODS = ("annealing", "Laplace", "mean field")
 
 @dataclass(frozen=True)
 class Asked:
-    """``models``: settings by the name of each; ``folder``: where the figure goes."""
+    """``models``: settings by the name of each; ``folder``: where the figure goes; ``of_run``: which has a
+    config.toml of its own."""
 
     problem: Problem
     models: dict[str, Settings]
     folder: Path
+    of_run: bool = False
+
+    def config(self, steps: int) -> str:
+        """config.toml: what was asked."""
+        settings = next(iter(self.models.values()))
+        whole = configuration(self.problem, settings)
+        hidden = [width for model in self.models.values() for width in model.hidden]
+        asked = {"hidden": hidden, "activation": settings.activation, "steps": steps, "seed": settings.seed}
+        return write_toml(
+            {"evidence": asked} | {key: whole[key] for key in ("task", "data", "prior", "standardisation")}
+        )
 
 
 @click.command("evidence", short_help="Compare models of a table by their evidence.")
@@ -97,7 +110,7 @@ def command(data: str, steps: int | None, out: Path | None, as_json: bool, quiet
         "figure": str(figure),
         **({} if fine else {"exit": CHECK_FAILED}),
     }
-    save(job.folder, figure, list(job.models), models, result)
+    save(job, figure, models, result, steps or STEPS)
     answer(result, lines(models, best, figure), as_json=as_json, quiet=quiet)
     return 0 if fine else CHECK_FAILED
 
@@ -142,7 +155,7 @@ def of_run(path: Path, out: Path | None, seed: int) -> Asked:
     if out is not None:
         check_free(out)
     name = ",".join(map(str, settings.hidden))
-    return Asked(stored_problem(folder), {name: settings}, out or folder.path / "figures")
+    return Asked(stored_problem(folder), {name: settings}, out or folder.path / "figures", of_run=True)
 
 
 def evidences(
@@ -206,9 +219,7 @@ def lines(models: list[dict[str, Any]], best: str | None, figure: Path) -> list[
     return [*table, *why, *most, f"figure: {show(figure)}"]
 
 
-def save(
-    folder: Path, figure: Path, names: list[str], models: list[dict[str, Any]], result: dict[str, Any]
-) -> None:
+def save(job: Asked, figure: Path, models: list[dict[str, Any]], result: dict[str, Any], steps: int) -> None:
     from heatbath.plotting import svg
     from heatbath.plotting.evidence import occam_hill
 
@@ -217,12 +228,15 @@ def save(
         of = [m for m in models if m["method"] == method]
         return np.array([[math.nan if m[key] is None else m[key] for key in keys] for m in of])
 
-    drawn = occam_hill(names, {method: rows(method) for method in METHODS})
+    drawn = occam_hill(list(job.models), {method: rows(method) for method in METHODS})
+    folder = job.folder
     try:
         if folder.is_symlink():
             raise Refused(f"{show(folder)} is a link: remove it")
         folder.mkdir(parents=True, exist_ok=True)
         write(figure, svg(drawn, "evidence").encode())
         write(folder / "evidence.json", (json.dumps(result, indent=1) + "\n").encode())
+        if not job.of_run:
+            write(folder / "config.toml", job.config(steps).encode())
     except OSError as error:
         raise Refused(f"cannot write {show(folder)}: {error.strerror}; choose another --out") from error

@@ -147,6 +147,8 @@ def check_config(config: Mapping[str, Any]) -> None:
 
     The settings and the standardisation are checked where they are read.
     """
+    if "evidence" in config:
+        raise Refused("config.toml is that of `heatbath evidence`: give what it holds to that command")
     task = config.get("task")
     if task not in (REGRESSION, CLASSIFICATION):
         raise Refused("config.toml is that of another model: it was not made by `heatbath learn`")
