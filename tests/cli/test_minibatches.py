@@ -86,7 +86,14 @@ def test_no_heating_is_foretold_of_psgld(stirred, tmp_path, heatbath):
     folder = RunFolder.open(run)
     settings = Settings.from_config(folder.config)
     assert math.isnan(of_minibatches(settings, folder)["minibatch_heating"])  # null in JSON
-    assert "only a measurement tells" in heating_lines(settings, folder)[0]
+    assert "only a measurement tells" in heating_lines(settings, folder, math.nan)[0]
+
+
+def test_steps_that_are_too_large_are_told(made):
+    folder = RunFolder.open(made)
+    settings = Settings.from_config(folder.config)
+    assert "reject 12% of the steps" in heating_lines(settings, folder, 0.88)[0]
+    assert heating_lines(settings, folder, 0.95) == heating_lines(settings, folder, math.nan) == []
 
 
 @pytest.mark.slow

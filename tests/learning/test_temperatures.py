@@ -27,7 +27,10 @@ def test_equipartition_is_affirmed_where_every_layer_is_as_hot_as_the_bath():
 
 
 def test_equipartition_is_denied_where_it_is_rejected_and_a_layer_is_off():
-    assert "layer 2 weights at 1.200(30)" in said(1e-4, WARM, (Estimate(1.2, 0.03), Estimate(1.0, 0.1)))
+    hot = said(1e-4, WARM, (Estimate(1.2, 0.03), Estimate(1.0, 0.1)))
+    assert "layer 2 weights at 1.200(30)" in hot
+    assert hot.endswith("a smaller step size heats less")
+    assert "heats less" not in said(1e-4, WARM, (Estimate(0.8, 0.03), Estimate(1.0, 0.1)))
     assert said(1e-4, WARM).startswith("equipartition: every layer")  # 1 % off is no matter
 
 

@@ -22,6 +22,7 @@ from heatbath.store import RunFolder
 from heatbath.store.files import replace, show, stopping
 
 COPIES = 3  # of the metrics, held at once while they are learned
+ACCEPTANCE = 0.9  # of the steps of a run without minibatches, at least
 
 
 def prepare() -> None:
@@ -145,7 +146,7 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
         diagnosis.verdict(),
         *[f"{broken} of {settings.replicas} replicas diverged and were left out"] * (broken > 0),
         learned_line(draws, folder),
-        *heating_lines(settings, folder),
+        *heating_lines(settings, folder, cost.acceptance),
         *[f"outliers are less familiar than the data with probability {strange} (AUROC)"] * bool(strange),
         f"run:    {_word(folder.path)}",
         f"report: {_word(report)}",
@@ -163,12 +164,14 @@ def of_minibatches(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     return {"dynamics": settings.dynamics, "batch": settings.batch, "minibatch_heating": heating}
 
 
-def heating_lines(settings: Settings, folder: RunFolder) -> list[str]:
-    """What is known of the bias of minibatches."""
-    if not settings.batch:
-        return []
-    share = settings.heating(folder.config["data"]["rows"])
+def heating_lines(settings: Settings, folder: RunFolder, acceptance: float) -> list[str]:
+    """What is known of the bias of the step size, where it is large, and of minibatches."""
     more = f"of every layer: heatbath thermometer {_word(folder.path)}"
+    if not settings.batch:
+        rejected = f"a Metropolis test would reject {1 - acceptance:.0%} of the steps"
+        told = f"{rejected}, which heat the stiffest directions; give a smaller --step-size; {more}"
+        return [told] * (acceptance < ACCEPTANCE)
+    share = settings.heating(folder.config["data"]["rows"])
     if math.isnan(share):
         return [f"minibatches heat; how much, with {settings.dynamics} only a measurement tells, {more}"]
     advice = "give a smaller --step-size" if share > 1 else more

@@ -64,7 +64,8 @@ class LayerTemperatures:
         worst = max(self.layers, key=lambda x: abs(x.configurational.value - BATH))
         if self.p_value < LEVEL and abs(worst.configurational.value / BATH - 1) > TOLERANCE:
             found = f"{worst.name} at {worst.configurational} in the stiffest directions"
-            return f"no equipartition: {found}, {bath} ({chance})"
+            cure = "; a smaller step size heats less" if worst.configurational.value > BATH else ""
+            return f"no equipartition: {found}, {bath} ({chance}){cure}"
         blurred = max(self.layers, key=lambda x: x.configurational.std_error)
         if blurred.configurational.std_error > PRECISION * BATH:
             return f"too few samples to tell: {blurred.name} at {blurred.configurational}, {bath} ({chance})"
