@@ -247,6 +247,10 @@ def test_not_a_run(tiny, refused, use):
 
 def test_nearest_run(made, refused):
     assert "did you mean made?" in refused("report", "mede")
+    Path("runs").mkdir()
+    made.rename("runs/made")
+    assert "did you mean runs/made?" in refused("report", "runs/mede")
+    assert "like runs/made" in refused("report", "runs/x")
 
 
 @uses

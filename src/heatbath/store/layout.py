@@ -126,10 +126,14 @@ def _near(folder: Path) -> str:
         ]
     except OSError:
         there = []
+    here, parent = Path.cwd(), folder.parent
+    parent = parent.relative_to(here) if parent.is_relative_to(here) else parent
     near = difflib.get_close_matches(folder.name, there, 1)
     if near:
-        return f"did you mean {show(near[0])}?"
-    return "give a folder that `heatbath learn` made" + (f", like {show(max(there))}" if there else "")
+        return f"did you mean {show(parent / near[0])}?"
+    return "give a folder that `heatbath learn` made" + (
+        f", like {show(parent / max(there))}" if there else ""
+    )
 
 
 def check_free(path: Path) -> None:
