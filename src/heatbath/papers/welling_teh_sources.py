@@ -139,9 +139,10 @@ def draw(distances: dict[str, np.ndarray], baseline: np.ndarray) -> Figure:
     """As the paper's figure 4: Amari distances along the chains, and their distribution."""
     figure = Figure(figsize=(WIDTH, 3.4))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[2, 1])
+    bins = np.linspace(0, max(d.max() for d in distances.values()), 61)
     for (name, d), color in zip(distances.items(), (BLUE, ORANGE), strict=True):
         left.plot(np.linspace(0, 1, d.shape[1]), d[0], color=color, linewidth=0.6, label=name)
-        right.hist(d.ravel(), 60, density=True, orientation="horizontal", histtype="step", color=color)
+        right.hist(d.ravel(), bins, density=True, orientation="horizontal", histtype="step", color=color)
     left.axhline(float(baseline), color=GREY, linewidth=1, label="sphering alone")
     left.set(title="Amari distance of one chain's samples", xlabel="share of the run", ylim=(0, None))
     right.set(title="all chains", xlabel="density")

@@ -299,5 +299,5 @@ def step_curve(ladder: Chains) -> Figure:
     plain_log_axis(axes.xaxis, LADDER[0], LADDER[-1])
     plain_log_axis(axes.yaxis, 0.9, 10)
     axes.set_title("temperatures of the network catch a step that is too large")
-    axes.legend()
+    axes.legend(loc="upper left")
     return figure

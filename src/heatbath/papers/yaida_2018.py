@@ -240,8 +240,8 @@ def scheduled(job: Job, adaptive: Course, constant: Course) -> list[Claim]:
 def merging(products: np.ndarray) -> Figure:
     """Both sides of the relation, averaged over replicas and steps up to each, as training goes on."""
     sides = {
-        "<theta.g>": products[:, :, 2],
-        "eta/2 (1 + mu) <v.v>": RATE / 2 * (1 + MOMENTUM) * products[:, :, 3],
+        r"$\langle\theta\cdot g\rangle$": products[:, :, 2],
+        r"$\frac{\eta}{2}\,(1+\mu)\,\langle v\cdot v\rangle$": RATE / 2 * (1 + MOMENTUM) * products[:, :, 3],
     }
     figure = Figure(figsize=(WIDTH, 3.4))
     for axes, i in zip(figure.subplots(1, 2), range(len(LAYERS)), strict=True):
