@@ -166,14 +166,14 @@ def of_minibatches(settings: Settings, folder: RunFolder) -> dict[str, Any]:
 
 def heating_lines(settings: Settings, folder: RunFolder, acceptance: float) -> list[str]:
     """What is known of the bias of the step size, where it is large, and of minibatches."""
-    more = f"of every layer: heatbath thermometer {_word(folder.path)}"
+    more = f"every layer's temperature: heatbath thermometer {_word(folder.path)}"
     if not settings.batch:
         rejected = f"a Metropolis test would reject {1 - acceptance:.0%} of the steps"
-        told = f"{rejected}, which heat the stiffest directions; give a smaller --step-size; {more}"
+        told = f"{rejected}: they heat the stiffest directions; give a smaller --step-size; {more}"
         return [told] * (acceptance < ACCEPTANCE)
     share = settings.heating(folder.config["data"]["rows"])
     if math.isnan(share):
-        return [f"minibatches heat; how much, with {settings.dynamics} only a measurement tells, {more}"]
+        return [f"minibatches heat; with {settings.dynamics} only a measurement tells how much; {more}"]
     advice = "give a smaller --step-size" if share > 1 else more
     return [f"minibatches heat the stiffest direction by about {share:.0%} at this step size; {advice}"]
 
