@@ -113,6 +113,10 @@ def test_what_no_estimate_can_do_is_refused_or_flagged():
         neighbour_divergence(x, case.reduced_energies(x), case.log_partition)
     with pytest.raises(Refused, match="12 dimensions"):
         neighbour_divergence_between(x, y)
+    with pytest.raises(Refused, match="log_partition = nan"):
+        neighbour_divergence(x[:, :5], case.reduced_energies(x), np.nan)
+    with pytest.raises(Refused, match="resamples"):
+        stein_test(x, -x, 1.0, resamples=0)
     found = neighbour_divergence(x[:, :5], case.reduced_energies(x), 0.0)
     assert not found.reliable
     assert "biased in 5 dimensions" in found.reason

@@ -91,6 +91,7 @@ def test_transport_distance_of_gaussians():
     moved = np.trace((optimal - np.eye(2)) @ first @ (optimal - np.eye(2)))
     assert wasserstein_distance([0, 0], first, [0, 0], other) == pytest.approx(np.sqrt(moved), rel=1e-10)
     assert wasserstein_distance([1, 2], other, [1, 2], other) == pytest.approx(0, abs=1e-7)
+    assert wasserstein_distance([0, 0], np.zeros((2, 2)), [3, 4], np.zeros((2, 2))) == pytest.approx(5)
 
 
 def test_a_chain_that_runs_away_is_refused():
@@ -296,6 +297,40 @@ def test_escape_time_by_grid_quadrature_spectrum_and_kramers(temperature):
     assert kramers < exact
 
 
+@pytest.mark.parametrize("barrier", [35.0, 200.0])
+def test_escape_over_barriers_whose_rate_is_below_rounding(barrier):
+    """The eigenvalue of the matrix is all rounding there; a solver of linear equations is off by any factor."""
+
+    def potential(x):
+        return barrier * (x**2 - 1) ** 2
+
+    landscape = FokkerPlanck(potential, np.linspace(-1.6, 1.6, 1601), 1.0)
+    exact = escape.mean_first_passage_time(potential, -1, 1, -1.6, 1.0)
+    assert landscape.passage_time(-1, 1) == pytest.approx(exact, rel=1e-3)
+    assert landscape.spectral_gap * landscape.passage_time(1, -1) == pytest.approx(2, rel=1e-8)
+    start = landscape.density(lambda x: -barrier * 4 * (x + 1) ** 2)
+    crossed = landscape.after(1 / landscape.spectral_gap, start)[801:].sum()
+    assert crossed == pytest.approx((1 - np.exp(-1)) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("potential", "message"),
+    [
+        (lambda x: 0.0, "one finite number for each point"),
+        (lambda x: 1e6 * x**4, "finer or narrower"),
+    ],
+)
+def test_landscapes_that_a_grid_cannot_hold_are_refused(potential, message):
+    with pytest.raises(Refused, match=message):
+        FokkerPlanck(potential, np.linspace(-10, 10, 50), 0.1)
+
+
+def test_a_passage_off_the_grid_is_refused(double_well):
+    for start, target in ((-9, 1), (-1, np.nan)):
+        with pytest.raises(Refused, match="off the grid"):
+            double_well.passage_time(start, target)
+
+
 def test_an_uneven_grid_is_refused():
     with pytest.raises(Refused, match="equal steps"):
         FokkerPlanck(np.square, np.geomspace(1, 2, 9), 1.0)
@@ -355,3 +390,12 @@ def test_a_network_that_falls_apart_is_refused():
         _ = DrivenNetwork(np.zeros(3), np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0.0]])).stationary
     with pytest.raises(Refused, match="symmetric"):
         DrivenNetwork(np.zeros(2), np.array([[0, 1], [2, 0.0]]))
+    with pytest.raises(Refused, match="two or more"):
+        DrivenNetwork(np.zeros(1), np.zeros((1, 1)))
+    with pytest.raises(Refused, match="rate is infinite"):
+        DrivenNetwork(np.array([0, 1.0]), np.array([[0, 1e-4], [1e-4, 0]]))
+
+
+def test_an_empty_level_produces_without_bound():
+    network = DrivenNetwork(np.array([0, 1.0]), np.array([[0, 1.0], [1, 0]]))
+    assert network.entropy_production([1, 0]) == np.inf

@@ -138,3 +138,5 @@ def test_grids_that_do_not_fit_are_refused():
     for dynamics in (HMC(0.1, 3), Langevin(0.1)):
         with pytest.raises(Refused, match="no normal proposals"):
             grid_chain(dynamics, DoubleWell(), WELL, GRID)
+    with pytest.raises(Refused, match="equal steps"):
+        grid_chain(MALA(0.05), DoubleWell(), WELL, [0.0])

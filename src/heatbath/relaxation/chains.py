@@ -136,5 +136,6 @@ def distribution(name: str, value: ArrayLike, size: int | None = None) -> np.nda
     """Probabilities (n,). Raises `Refused` where one is negative or their sum is not 1."""
     array = _checks.vector(name, value, size)
     if array.min(initial=0) < 0 or abs(array.sum() - 1) > ROUNDING:
-        raise Refused(f"{name} must hold probabilities with the sum 1, got the sum {array.sum():.9g}")
+        found = f"{array.min(initial=0):.3g}" if array.min(initial=0) < 0 else f"the sum {array.sum():.9g}"
+        raise Refused(f"{name} must hold probabilities with the sum 1, got {found}")
     return array / array.sum()

@@ -24,10 +24,15 @@ class DrivenNetwork:
     def __post_init__(self):
         energies = _checks.vector("energies", self.energies)
         baths = _checks.square("temperatures", self.temperatures, len(energies))
+        if len(energies) < 2:
+            raise Refused("energies of one level: give two or more")
         if baths.min() < 0 or not np.array_equal(baths, baths.T) or baths.diagonal().any():
             raise Refused("temperatures must be symmetric, 0 on the diagonal and nowhere negative")
         object.__setattr__(self, "energies", energies)
         object.__setattr__(self, "temperatures", baths)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(self.rates).all():
+                raise Refused("temperatures are too low for the energies: a rate is infinite")
 
     @property
     def rates(self) -> np.ndarray:
@@ -44,8 +49,9 @@ class DrivenNetwork:
     def entropy_production(self, law: ArrayLike) -> float:
         """Rate in nats per unit time, system and baths together, while the distribution is ``law`` (n,)."""
         law = distribution("law", law, len(self.energies))
-        with np.errstate(divide="ignore"):
-            return float(law @ self._affinities(law))
+        outer = law[:, None] * self.rates
+        with np.errstate(divide="ignore"):  # infinite where an empty level is filled
+            return float(np.sum(outer[outer > 0] * np.log(outer[outer > 0] / outer.T[outer > 0])))
 
     @property
     def least(self) -> np.ndarray:
@@ -63,7 +69,8 @@ class DrivenNetwork:
 
         start = np.log(self.stationary)
         found = root(slope, (start - start[0])[1:], tol=1e-14)
-        if np.abs(found.fun).max() > 1e-10 * self.rates.max():
+        traffic = float(_softmax(found.x) @ self.rates.sum(axis=1))
+        if not np.abs(found.fun).max() <= 1e-10 * traffic:
             raise Refused("the least entropy production was not found: temperatures too far apart")
         return _softmax(found.x)
 

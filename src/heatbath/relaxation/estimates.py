@@ -48,6 +48,8 @@ def neighbour_divergence(
     """
     x = _few_dimensions("samples", samples, neighbours)
     energies = _checks.vector("reduced_energies", reduced_energies, len(x))
+    if not np.isfinite(log_partition):
+        raise Refused(f"log_partition = {log_partition:g}: give the ln of the integral of exp(-U/T)")
     d = x.shape[1]
 
     def divergence(kept: np.ndarray, k: int = neighbours) -> float:

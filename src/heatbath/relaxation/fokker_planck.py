@@ -6,11 +6,17 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh_tridiagonal, solve_banded
+from scipy.linalg import eigh_tridiagonal
 
 from heatbath.errors import Refused
 from heatbath.relaxation.chains import distribution, relative_entropy
 from heatbath.theory import _checks
+
+STEEPEST = 1_000.0
+"""Largest change of U/T between neighbours: the rates are finite."""
+CLEAR = 1e-11
+"""Smallest eigenvalue, over the largest, that is clear of rounding."""
+ITERATIONS = 100
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,18 @@ class FokkerPlanck:
     friction: float = 1.0
 
     def __post_init__(self):
-        grid = _checks.vector("grid", self.grid)
-        steps = np.diff(grid)
-        if len(grid) < 3 or not steps.min() > 0 or np.ptp(steps) > 1e-8 * steps.mean():
-            raise Refused("grid must have at least 3 points, rising in equal steps (numpy.linspace)")
+        grid = even_grid(self.grid)
         _checks.positive("temperature", self.temperature)
         _checks.positive("friction", self.friction)
-        if not np.isfinite(np.asarray(self.potential(grid), float)).all():
-            raise Refused("potential is not finite on the grid")
+        energy = np.asarray(self.potential(grid), float)
+        if energy.shape != grid.shape or not np.isfinite(energy).all():
+            raise Refused("potential must give one finite number for each point of the grid")
+        steepest = np.abs(np.diff(energy)).max() / self.temperature
+        if steepest > STEEPEST:
+            raise Refused(
+                f"the potential changes by {steepest:.3g} T between neighbours on the grid: give a finer or "
+                "narrower one"
+            )
 
     @cached_property
     def equilibrium(self) -> np.ndarray:
@@ -53,16 +63,35 @@ class FokkerPlanck:
         scale, climb = self.temperature / (self.friction * step**2), np.diff(self._energy)
         return scale * np.exp(-climb / 2), scale * np.exp(climb / 2)
 
-    @property
+    @cached_property
     def spectral_gap(self) -> float:
         """The slowest rate of relaxation: for two basins, the sum of the rates of escape from either."""
-        return float(self._spectrum[0][1])
+        rates, modes = self._spectrum
+        if rates[1] > CLEAR * rates[-1]:
+            return float(rates[1])
+        # Behind a high barrier the eigenvalue drowns in rounding: inverse iteration by sums of fluxes.
+        rest, up = self.equilibrium, self.rates[0]
+        slow, gap = modes[:, 1] / np.sqrt(rest), np.nan
+        with np.errstate(all="ignore"):
+            for _ in range(ITERATIONS):
+                slow = slow - rest @ slow
+                slow = slow / np.abs(slow).max()
+                flux = rest * slow
+                left, right = np.cumsum(flux)[:-1], -np.cumsum(flux[::-1])[::-1][1:]
+                through = np.where(np.cumsum(rest)[:-1] < 0.5, left, right)
+                after = -np.append(0.0, np.cumsum(through / (rest[:-1] * up)))
+                after = after - rest @ after
+                gap, slow = (flux @ slow) / (flux @ after), after
+        if not gap > 0:
+            raise Refused("the barrier is too high for the spectral gap in double precision")
+        return float(gap)
 
     def after(self, time: float, start: ArrayLike) -> np.ndarray:
         """The distribution ``time`` after ``start``."""
         rates, modes = self._spectrum
         root = np.sqrt(self.equilibrium)
         start = distribution("start", start, len(root))
+        rates = np.concatenate([[0.0, self.spectral_gap], rates[2:]])
         decay = np.exp(-rates * float(_checks.nonnegative("time", time)))
         law = root * (modes @ (decay * (modes.T @ (start / root))))
         return np.maximum(law, 0) / np.maximum(law, 0).sum()
@@ -84,19 +113,26 @@ class FokkerPlanck:
 
         `heatbath.theory.escape` has the same by quadrature, and Kramers' approximation of high barriers.
         """
+        for x in (start, target):
+            if not self.grid[0] <= x <= self.grid[-1]:
+                raise Refused(
+                    f"{x:g} lies off the grid, which runs from {self.grid[0]:g} to {self.grid[-1]:g}"
+                )
         first, last = (int(np.argmin(np.abs(self.grid - x))) for x in (start, target))
-        up, down = self.rates
+        energy = self._energy
         if last < first:  # mirrored, so that the target is always above
-            first, last = len(self.grid) - 1 - first, len(self.grid) - 1 - last
-            up, down = down[::-1], up[::-1]
+            first, last, energy = len(energy) - 1 - first, len(energy) - 1 - last, energy[::-1]
         if first == last:
             return 0.0
-        up, down = up[:last], down[: last - 1]
-        banded = np.zeros((3, last))
-        banded[0, 1:] = -up[:-1]
-        banded[1] = up + np.append(0.0, down)
-        banded[2, :-1] = -down
-        return float(solve_banded((1, 1), banded, np.ones(last))[first])
+        # One over the stationary flux up from each point passed, times the weight that has to pass there:
+        # sums of positive numbers, which keep their precision behind any barrier.
+        low, climb = energy[:last].min(), (energy[first:last] + energy[first + 1 : last + 1]) / 2
+        behind = np.cumsum(np.exp(low - energy[:last]))[first:]
+        high = climb.max()
+        step = (self.grid[-1] - self.grid[0]) / (len(self.grid) - 1)
+        with np.errstate(over="ignore"):
+            time = (np.exp(climb - high) @ behind) * np.exp(high - low)
+        return float(time * self.friction * step**2 / self.temperature)
 
     @cached_property
     def _energy(self) -> np.ndarray:
@@ -112,4 +148,18 @@ class FokkerPlanck:
         up, down = self.rates
         diagonal = np.append(up, 0.0) + np.append(0.0, down)
         rates, modes = eigh_tridiagonal(diagonal, -np.sqrt(up * down))
+        # Behind a high barrier the first two come out mixed.
+        root = np.sqrt(self.equilibrium)
+        across = modes[:, :2] - np.outer(root, root @ modes[:, :2])
+        sizes = np.linalg.norm(across, axis=0)
+        modes[:, 0], modes[:, 1] = root, (across / sizes)[:, np.argmax(sizes)]
         return np.maximum(rates, 0.0), modes
+
+
+def even_grid(grid: ArrayLike) -> np.ndarray:
+    """Points (n,) in equal steps, at least 3."""
+    grid = _checks.vector("grid", grid)
+    steps = np.diff(grid)
+    if len(grid) < 3 or not steps.min() > 0 or np.ptp(steps) > 1e-8 * steps.mean():
+        raise Refused("grid must have at least 3 points, rising in equal steps (numpy.linspace)")
+    return grid

@@ -7,7 +7,9 @@ from numpy.typing import ArrayLike
 
 from heatbath.errors import Refused
 from heatbath.relaxation.chains import MarkovChain
+from heatbath.relaxation.fokker_planck import even_grid
 from heatbath.relaxation.gaussian import LinearChain
+from heatbath.theory import _checks
 
 if TYPE_CHECKING:
     from heatbath.core import Control, Dynamics, System
@@ -29,7 +31,7 @@ def linear_chain(
     import jax
     import jax.numpy as jnp
 
-    origin = jnp.asarray(positions, float)
+    origin = jnp.asarray(_checks.vector("positions", positions))
     first, noise = _start(dynamics, system, control, origin)
     has_momenta = dynamics.momenta(first) > 0  # pyright: ignore[reportArgumentType]
     vector = jnp.concatenate([origin, origin]) if has_momenta else origin
@@ -69,7 +71,7 @@ def grid_chain(
     import jax
     import jax.numpy as jnp
 
-    x = np.asarray(grid, float)
+    x = even_grid(grid)
     spacing = float(x[1] - x[0])
     state, noise = _start(dynamics, system, control, jnp.asarray(x[:1]))
     shapes = [part.shape for part in jax.tree.leaves(noise)]
@@ -111,6 +113,8 @@ def _start(dynamics: "Dynamics", system: "System", control: "Control", position:
 
     from heatbath.core import Draw
 
+    if not hasattr(dynamics, "noise"):
+        raise Refused(f"{type(dynamics).__name__} does not name its noise: no exact chain can be made of it")
     draw = Draw(jax.random.key(0), jax.numpy.zeros((), int))
     state = dynamics.init(system, position, control, draw)
     return state, dynamics.noise(state, draw)  # pyright: ignore[reportAttributeAccessIssue]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import expm, sqrtm
+from scipy.linalg import expm
 
 from heatbath.theory import _checks
 from heatbath.theory.gaussian import chain_covariance, diffusion_covariance, divergence
@@ -21,8 +21,9 @@ def wasserstein_distance(
     size = len(covariance)
     covariance_of = _checks.semidefinite("covariance_of", covariance_of, size)
     shift = _checks.vector("mean", mean, size) - _checks.vector("mean_of", mean_of, size)
-    root = np.real(sqrtm(covariance_of))
-    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance @ root.T), 0)).sum()
+    squares, axes = np.linalg.eigh(covariance_of)
+    root = axes * np.sqrt(np.maximum(squares, 0))
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root.T @ covariance @ root), 0)).sum()
     squared = shift @ shift + np.trace(covariance) + np.trace(covariance_of) - 2 * overlap
     return float(np.sqrt(max(squared, 0.0)))
 

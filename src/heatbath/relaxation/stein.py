@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist, squareform
 
 from heatbath.errors import Refused
+from heatbath.theory import _checks
 
 MOST = 4_000
 
@@ -42,6 +43,7 @@ def stein_test(
         raise Refused(f"{len(x)} samples: give 20 to {MOST:,} independent ones (thin them)")
     if not temperature > 0:
         raise Refused(f"temperature = {temperature:g}: give a number above 0")
+    _checks.count("resamples", resamples)
     kernel = _stein_kernel(x, force / temperature)
     np.fill_diagonal(kernel, 0.0)
     scale = 1 / (len(x) - 1)
