@@ -299,7 +299,7 @@ def test_escape_time_by_grid_quadrature_spectrum_and_kramers(temperature):
 
 @pytest.mark.parametrize("barrier", [35.0, 200.0])
 def test_escape_over_barriers_whose_rate_is_below_rounding(barrier):
-    """The eigenvalue of the matrix is all rounding there; a solver of linear equations is off by any factor."""
+    """The eigenvalue of the matrix is all rounding there, and linear solvers are off by any factor."""
 
     def potential(x):
         return barrier * (x**2 - 1) ** 2
