@@ -113,6 +113,7 @@ def test_diagnosis(draws):
     apart = diagnose(Draws(weights, draws.noise, draws.scale, "tanh", SCALES), INPUTS)
     assert not apart.at_equilibrium
     assert apart.rhat_share == 1
+    assert f"1 of {len(draws.noise)} replicas predicts unlike the rest" in apart.verdict()
 
     frozen = tuple({k: np.repeat(v[:, :1], 8, axis=1) for k, v in layer.items()} for layer in draws.weights)
     still = diagnose(Draws(frozen, draws.noise[:, :8], draws.scale[:, :8], "tanh", SCALES), INPUTS)

@@ -17,10 +17,13 @@ MOST_SAVES = 1_000
 @dataclass(frozen=True)
 class Diagnosis:
     """R-hat and effective sample size of the noiseless predictions, each of shape (points, outputs); in
-    classification of the classes' probabilities."""
+    classification of the classes' probabilities. ``apart``: how many of the ``replicas`` predict unlike the
+    rest (`apart_of`)."""
 
     rhat: np.ndarray
     ess: np.ndarray
+    replicas: int
+    apart: int = 0
 
     @property
     def rhat_share(self) -> float:
@@ -37,7 +40,11 @@ class Diagnosis:
         facts = f"R-hat above 1.05 at {share:.1%} of the points, median effective sample size {ess:.0f}"
         if self.at_equilibrium:
             return f"at equilibrium: {facts}"
-        return f"not at equilibrium: {facts}; give it more steps (heatbath resume RUN --more N)"
+        advice = "give it more steps (heatbath resume RUN --more N)"
+        if self.apart:
+            few = f"{self.apart} of {self.replicas} replicas predict{'s' * (self.apart == 1)} unlike the rest"
+            advice += f"; {few}: steps may not free what a mode has trapped, so try another --seed too"
+        return f"not at equilibrium: {facts}; {advice}"
 
     def summary(self) -> dict:
         return {
@@ -62,12 +69,22 @@ def diagnose(draws: Draws, inputs: np.ndarray) -> Diagnosis:
         outputs = log_odds(outputs)
     replicas, saves = outputs.shape[:2]
     if saves < 4:
-        return Diagnosis(np.full(outputs.shape[2:], np.inf), np.ones(outputs.shape[2:]))
+        return Diagnosis(np.full(outputs.shape[2:], np.inf), np.ones(outputs.shape[2:]), replicas)
     flat = outputs.reshape(replicas, saves, -1).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):  # chains that stand still have no R-hat
         rhat = array_stats.rhat(flat, chain_axis=0, draw_axis=1)
         ess = array_stats.ess(flat, chain_axis=0, draw_axis=1)
-    return Diagnosis(np.reshape(rhat, outputs.shape[2:]), np.reshape(ess, outputs.shape[2:]))
+    shape = outputs.shape[2:]
+    return Diagnosis(np.reshape(rhat, shape), np.reshape(ess, shape), replicas, apart_of(flat))
+
+
+def apart_of(outputs: np.ndarray) -> int:
+    """Number of replicas whose mean ``outputs``, (replicas, saves, points), are off the median replica's by
+    more than a typical replica's standard deviation (rms over the points); 0 where it is above a quarter."""
+    means, spread = outputs.mean(axis=1), np.median(outputs.std(axis=1), axis=0)
+    off = (means - np.median(means, axis=0)) / np.where(spread > 0, spread, np.inf)
+    count = int((np.sqrt((off**2).mean(axis=1)) > 1).sum())
+    return count if 4 * count <= len(outputs) else 0
 
 
 def log_odds(outputs: np.ndarray) -> np.ndarray:
