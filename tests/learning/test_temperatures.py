@@ -34,6 +34,15 @@ def test_equipartition_is_denied_where_it_is_rejected_and_a_layer_is_off():
     assert said(1e-4, WARM).startswith("equipartition: every layer")  # 1 % off is no matter
 
 
+def test_the_layer_that_is_surely_off_is_named_and_not_the_noisiest():
+    """A run of 4 replicas gave -13(47) and 1.778(25)."""
+    noisy, sure = Estimate(-13.0, 47.0), Estimate(1.778, 0.025)
+    verdict = said(4e-4, (noisy, Estimate(0.4, 0.7)), (sure, Estimate(0.5, 0.8)))
+    assert verdict.startswith("no equipartition: layer 2 weights at 1.778(25)")
+    slightly = Estimate(1.02, 0.001), Estimate(1.0, 0.1)  # of which p is
+    assert said(1e-4, slightly, (noisy, Estimate(0.4, 0.7))).startswith("too few samples to tell")
+
+
 def test_a_wide_error_bar_affirms_nothing():
     """A run of 4 replicas on images gave 3.79(73) and p = 0.13."""
     verdict = said(0.13, WARM, (Estimate(3.79, 0.73), Estimate(1.0, 0.1)))
