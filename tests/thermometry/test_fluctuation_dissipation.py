@@ -134,6 +134,12 @@ def test_schedule_lowers_the_rate_once_the_loss_has_stopped_falling():
     assert set(np.log2(rates / 0.2)) <= set(range(-20, 1))
 
 
+def test_a_schedule_outlives_steps_that_break_or_do_not_move():
+    for sides in ((math.nan, 1.0), (0.0, 0.0)):
+        schedule = Schedule(0.1, window=8)
+        assert [schedule.update(*sides) for _ in range(40)] == [0.1] * 40
+
+
 def test_bad_input_is_refused():
     with pytest.raises(Refused, match="do not move"):
         fluctuation_dissipation_relation(np.zeros((1, 10)), np.zeros((1, 10)), 0.1)
@@ -141,5 +147,9 @@ def test_bad_input_is_refused():
         fluctuation_dissipation_relation(np.ones((1, 10)), np.ones((1, 9)), 0.1)
     with pytest.raises(Refused, match="step_size"):
         fluctuation_dissipation_of_positions(np.ones((1, 10, 2)), -0.1)
+    with pytest.raises(Refused, match="every = 0"):
+        fluctuation_dissipation_relation(np.ones((1, 10)), np.ones((1, 10)), 0.1, every=0)
+    with pytest.raises(Refused, match="level = 7"):
+        fluctuation_dissipation_relation(np.ones((1, 10)), np.ones((1, 10)), 0.1, level=7)
     with pytest.raises(Refused, match="factor"):
         Schedule(0.1, factor=2.0)

@@ -155,6 +155,10 @@ def test_stable_index_of_stable_laws(alpha):
 def test_bad_input_is_refused():
     with pytest.raises(Refused, match="in the tail"):
         hill_tail_index(np.ones((1, 100)))
+    with pytest.raises(Refused, match="all equal"):
+        hill_tail_index(np.ones((4, 5_000)))
+    with pytest.raises(Refused, match=r"block = 2\.5"):
+        stable_tail_index(np.ones(100), 2.5)
     with pytest.raises(Refused, match="blocks"):
         stable_tail_index(np.ones(100), 50)
     with pytest.raises(Refused, match="zeros"):

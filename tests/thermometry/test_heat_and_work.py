@@ -93,6 +93,12 @@ def test_bad_input_is_refused():
     x = np.random.default_rng(4).standard_normal((4, 5, 2))
     with pytest.raises(Refused, match="no inverse"):
         medium_entropy(x, x, 0.1, np.ones((2, 2)))
+    with pytest.raises(Refused, match="not finite"):
+        medium_entropy(x, x, 0.1, np.full((2, 2), np.nan))
+    with pytest.raises(Refused, match="a covariance"):
+        medium_entropy(x, x, 0.1, np.array([[1.0, 0.5], [0.0, 1.0]]))
+    with pytest.raises(Refused, match="load = -1"):
+        learning_efficiency(np.full(4, 0.7), np.ones(4), np.ones(4), load=-1)
     with pytest.raises(Refused, match="one shape"):
         medium_entropy(x, x[:, 1:], 0.1, 1.0)
     with pytest.raises(Refused, match="probabilities"):

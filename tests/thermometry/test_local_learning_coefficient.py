@@ -115,5 +115,14 @@ def test_coefficient_of_losses_and_bad_input():
         sample_learning_coefficient(lambda w, _: w, START, None, COARSE, seed=0)
     with pytest.raises(Refused, match="batch_size"):
         sample_learning_coefficient(parabola, START, None, Chains(100.0, batch_size=4), seed=0)
+    for wrong in ({"replicas": 1.5}, {"burn_in": -1}, {"batch_size": 0}):
+        with pytest.raises(Refused, match="whole number"):
+            Chains(100.0, **wrong)
+    with pytest.raises(Refused, match="no parameters"):
+        sample_learning_coefficient(parabola, {}, None, COARSE, seed=0)
+    with pytest.raises(Refused, match="not floating-point"):
+        sample_learning_coefficient(parabola, {"w": np.arange(3)}, None, COARSE, seed=0)
+    with pytest.raises(Refused, match="at_minimum"):
+        coefficient_of_losses(np.ones((2, 8)), np.nan, 1.0)
     with pytest.raises(Refused, match="4 or more samples"):
         Chains(100.0, steps=10, every=10)

@@ -11,7 +11,7 @@ from heatbath.errors import Refused
 from heatbath.optax import read, relation, statistics, thermometer
 from heatbath.thermometry import Schedule
 from heatbath.thermometry.statistics import MOST_BLOCKS, QUANTITIES, Series, Statistics
-from heatbath.thermometry.summary import STATIONARY
+from heatbath.thermometry.summary import BROKEN, STATIONARY
 
 STEPS = 60
 INPUTS = jax.random.normal(jax.random.key(1), (STEPS, 16, 6), jnp.float32)
@@ -181,6 +181,13 @@ def test_refusals():
     params = {"a": jnp.ones(3)}
     with pytest.raises(Refused, match="whole number"):
         thermometer(optax.sgd(0.1), every=0)
+    with pytest.raises(Refused, match="give an optax transformation"):
+        thermometer(optax.sgd, learning_rate=0.1)
+    for rate in (-0.1, "fast"):
+        with pytest.raises(Refused, match="learning_rate is"):
+            thermometer(optax.sgd(0.1), learning_rate=rate)
+    with pytest.raises(Refused, match="labels is 'layer'"):
+        thermometer(optax.sgd(0.1), learning_rate=0.1, labels="layer")
     with pytest.raises(Refused, match="learning rate is not known"):
         thermometer(optax.sgd(0.1)).init(params)
     optimizer = thermometer(optax.sgd(0.1), learning_rate=0.1)
@@ -190,10 +197,18 @@ def test_refusals():
         optimizer.update(params, optimizer.init(params))
     with pytest.raises(Refused, match="together"):
         optimizer.update(params, optimizer.init(params), params, micro_batch_size=3)
+    with pytest.raises(Refused, match="micro_batch_size is 0"):
+        optimizer.update(params, optimizer.init(params), params, micro_gradients=params, micro_batch_size=0)
     with pytest.raises(Refused, match="0 thermometers"):
         read(optax.sgd(0.1).init(params))
     with pytest.raises(Refused, match="another model"):
         statistics(optimizer.init(params)).merge(Statistics(("a",), (2,)))
+
+
+def test_a_loop_that_breaks_is_told():
+    optimizer = thermometer(optax.sgd(0.05), learning_rate=0.05, every=1)
+    _, state = train(optimizer, start(), INPUTS.at[STEPS // 2].set(jnp.nan))
+    assert read(state).total.verdict == BROKEN
 
 
 def test_the_rate_is_lowered_once_training_is_stationary():

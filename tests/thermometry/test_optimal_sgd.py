@@ -45,5 +45,9 @@ def test_preconditioner(gradients):
 def test_bad_input_is_refused(gradients):
     with pytest.raises(Refused, match="momentum"):
         optimal_step(covariance_trace(gradients), dimension=2, momentum=1.0, **DATA)
+    with pytest.raises(Refused, match="there are 10 examples"):
+        optimal_step(covariance_trace(gradients), dimension=2, examples=10, batch_size=11)
+    with pytest.raises(Refused, match="trace is a float"):
+        optimal_step(6.0, dimension=2, **DATA)
     with pytest.raises(Refused, match="does not vary"):
         optimal_preconditioner(np.ones((5, 2)), step_size=0.1, **DATA)

@@ -153,7 +153,9 @@ def test_a_relaxing_start_is_told():
 
 def random_rows(steps: int, seed: int = 0) -> np.ndarray:
     shape = (steps, 2, len(QUANTITIES))
-    return np.random.default_rng(seed).uniform(0.5, 1.5, shape).round(8)
+    rows = np.random.default_rng(seed).uniform(0.5, 1.5, shape).round(8)
+    rows[..., QUANTITIES.index("broken")] = 0
+    return rows
 
 
 def test_memory_is_bounded_and_nothing_is_lost():
@@ -208,6 +210,13 @@ def test_verdicts():
     few = filled(np.stack([one(0.1 * rng.normal(), 0.01) for _ in range(10)]), 1)
     assert few.summary().rows[0].verdict == TOO_FEW
     assert Statistics(("a",), (1,)).summary().rows[0].verdict == TOO_FEW
+    down = [one(0.05 + 0.001 * rng.normal(), 0.01) for _ in range(32)]
+    early = filled(np.stack(down[:30]), 1).summary()
+    assert early.rows[0].verdict == TOO_FEW
+    assert "?: too few samples: at least 16 observed steps in use" in str(early)
+    late = filled(np.stack(down), 1).summary()
+    assert late.rows[0].verdict == RELAXING
+    assert "?: still relaxing: not the average of a stationary state" in str(late)
     still = filled(np.stack([one(0.0, 0.0)] * 40), 1)
     assert still.summary().rows[0].verdict == STILL
     moves = filled(np.stack([one(0.005, 0.01, 0.1 if i < 80 else 0.05) for i in range(100)]), 1)

@@ -178,6 +178,24 @@ def test_bad_input_is_refused(position, gradient, says):
         configurational_temperature(position, gradient)
 
 
+def test_bad_settings_are_refused():
+    x = np.ones((2, 8, 3))
+    for call, says in (
+        (lambda: configurational_temperature("x", x), "no array of real numbers"),
+        (lambda: configurational_temperature(1j * x, x), "no array of real numbers"),
+        (lambda: configurational_temperature(x, x, centre=np.zeros(2)), "centre has shape"),
+        (lambda: configurational_temperature(x, x, centre=np.nan), "centre has shape"),
+        (lambda: kinetic_temperature(x, None), "temperature = None"),
+        (lambda: kinetic_temperature(x, 1.0, mass=np.ones(2)), "mass has shape"),
+        (lambda: mode_temperatures(x, x, np.eye(3), centre=np.ones(2)), "centre has shape"),
+        (lambda: equipartition({}, {}, 1.0, 0.1), "groups are missing"),
+        (lambda: equipartition({"a": x}, {"a": x}, 1.0, 0.1, level=5), "probability"),
+        (lambda: noise_temperature(6.0, step_size=0.1, batch_size=2, dimension=3), "trace is a float"),
+    ):
+        with pytest.raises(Refused, match=says):
+            call()
+
+
 def test_short_and_drifting_series_are_not_reliable():
     rng = np.random.default_rng(6)
     short = configurational_temperature(*[rng.standard_normal((1, 8, 3))] * 2)

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'heatbat
 
 from heatbath.errors import Refused  # noqa: E402
 from heatbath.thermometry.adapters.sinks import as_sink  # noqa: E402
-from heatbath.thermometry.summary import STATIONARY  # noqa: E402
+from heatbath.thermometry.summary import BROKEN, STATIONARY  # noqa: E402
 from heatbath.torch import ReduceLROnStationarity, Thermometer  # noqa: E402
 
 torch.set_num_threads(1)
@@ -177,19 +177,23 @@ def virial(model, optimizer, loop) -> float:
     return thermometer.statistics().summary(discard=0).total.virial_temperature.value
 
 
+@pytest.mark.parametrize("read_early", [False, True])
 @pytest.mark.parametrize("name", ["sgd", "fused"])
-def test_scaled_gradients_are_unscaled(name):
-    """GradScaler: plain optimizers get unscaled gradients, fused ones unscale inside their step. The
-    optimizers' rates are too small to move, so that both loops see the same gradients."""
+def test_scaled_gradients_are_unscaled(name, read_early):
+    """GradScaler: plain optimizers get unscaled gradients, fused ones unscale inside their step; with
+    `before_clipping` they are read before. The optimizers' rates are too small to move, so that both loops
+    see the same gradients."""
 
     def plain(model, optimizer, _):
         train(model, optimizer)
 
-    def scaled(model, optimizer, _):
+    def scaled(model, optimizer, thermometer):
         scaler = torch.amp.GradScaler("cpu", init_scale=512.0, growth_interval=50)
         for t in range(STEPS):
             optimizer.zero_grad()
             scaler.scale(loss(model, INPUTS[t])).backward()
+            if read_early:
+                thermometer.before_clipping()
             scaler.step(optimizer)
             scaler.update()
 
@@ -286,6 +290,19 @@ def test_refusals():
         Thermometer(network(), optimizer)
     with pytest.raises(Refused, match="sink is a int"):
         Thermometer(model, optimizer, sink=3)
+    with pytest.raises(Refused, match=r"give a torch\.nn\.Module"):
+        Thermometer(model.parameters(), optimizer)
+    with pytest.raises(Refused, match=r"give a torch\.optim\.Optimizer"):
+        Thermometer(model, model)
+    with pytest.raises(Refused, match="groups is 'layer'"):
+        Thermometer(model, optimizer, groups="layer")
+    thermometer = Thermometer(model, optimizer)
+    with pytest.raises(Refused, match="number of its examples"):
+        thermometer.micro_batch(0)
+    with pytest.raises(Refused, match="not the state of a thermometer"):
+        thermometer.load_state_dict({})
+    with pytest.raises(Refused, match=r"no layer '3\.weight'"):
+        thermometer.summary()["3.weight"]
     optimizer.param_groups[0]["lr"] = None  # as Adafactor may have it
     with pytest.raises(Refused, match="no learning rate"):
         Thermometer(model, optimizer)
@@ -296,6 +313,8 @@ def test_tied_parameters_count_once_and_groups_are_rows():
     model[2].weight = model[0].weight
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     thermometer = Thermometer(model, optimizer, every=1, groups=lambda name: name.split(".")[1])
+    numbered = Thermometer(model, optimizer, groups=lambda name: int(name[0]))
+    assert "2" in str(numbered.summary())
     train(model, optimizer, range(20))
     assert [(row.layer, row.size) for row in thermometer.summary().rows] == [("weight", 36), ("bias", 12)]
 
@@ -399,19 +418,78 @@ class Writer:
         self.seen.append((name, value, step))
 
 
+class Run:
+    """Has what a W&B run has."""
+
+    def __init__(self):
+        self.logged, self.axes = [], []
+
+    def define_metric(self, name, step_metric):
+        self.axes.append((name, step_metric))
+
+    def log(self, numbers):
+        self.logged.append(numbers)
+
+
 def test_sinks(monkeypatch):
     monkeypatch.setattr("heatbath.thermometry.adapters.torch.FETCH", 32)
     model, writer = network(), Writer()
     optimizer = OPTIMIZERS["sgd"](model.parameters())
-    Thermometer(model, optimizer, every=1, sink=writer)
+    thermometer = Thermometer(model, optimizer, every=1, sink=writer)
     train(model, optimizer)
     assert {step for _, _, step in writer.seen} == {32, 64, 96}
+    thermometer.summary()
+    so_far = len(writer.seen)
+    assert {step for _, _, step in writer.seen} == {32, 64, 96, STEPS}
+    thermometer.close()
+    assert len(writer.seen) == so_far  # once a step
     assert {"thermometer/ratio/all", "thermometer/temperature/0.weight"} <= {
         name for name, _, _ in writer.seen
     }
     seen = []
     as_sink(lambda scalars, step: seen.append((scalars, step)))({"a": 1.0}, 3)
     assert seen == [({"a": 1.0}, 3)]
+    run = Run()
+    as_sink(run)({"thermometer/ratio/all": 1.0}, 3)
+    assert run.logged == [{"thermometer/ratio/all": 1.0, "thermometer/step": 3}]
+    assert run.axes == [("thermometer/*", "thermometer/step")]
+
+
+def test_a_short_loop_reaches_the_sink():
+    model, seen = network(), []
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    with Thermometer(model, optimizer, sink=lambda scalars, step: seen.append(step)):
+        train(model, optimizer)
+    assert seen == [STEPS]
+
+
+def test_a_loop_that_breaks_is_told():
+    """A NaN loss, and steps so long that squares overflow: neither "does not move"."""
+    for rate, factor in ((0.1, float("nan")), (1e10, 1.0)):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+        thermometer = Thermometer(model, optimizer, every=1)
+        for t in range(40):
+            optimizer.zero_grad()
+            (factor * loss(model, INPUTS[t])).backward()
+            optimizer.step()
+        row = thermometer.summary().total
+        assert row.verdict == BROKEN
+        assert np.isnan(row.ratio.value)
+
+
+def test_a_wrapped_optimizer():
+    class Wrapper:
+        """As those of Accelerate and Fabric."""
+
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+    model = network()
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    thermometer = Thermometer(model, Wrapper(optimizer), every=1)
+    train(model, optimizer, range(5))
+    assert thermometer.steps == 5
 
 
 @pytest.mark.slow

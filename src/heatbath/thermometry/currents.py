@@ -94,7 +94,7 @@ def entropy_production(positions, *, seed: int, block: int | None = None) -> Ent
         raise Refused("a coordinate does not vary: leave it out")
     if block is None:
         block = int(np.ceil(10 * max(x[..., i].size / series.effective_size(x[..., i]) for i in range(d))))
-    length = min(max(block, 1), samples - 1)
+    length = min(series.whole("block", block), samples - 1)
     halves = x[::2], x[1::2]
     folds = [_Fold.measured(_fit(a), b, length) for a, b in (halves, halves[::-1])]
     rng = np.random.default_rng(seed)

@@ -58,6 +58,7 @@ def fluctuation_dissipation_relation(
     eta = series.positive("step_size", step_size)
     if a.shape != b.shape or a.shape[1] < series.FEWEST_SAMPLES:
         raise Refused(f"theta_u {a.shape} and u2 {b.shape}: give series of one shape and 4 or more samples")
+    every, level = series.whole("every", every), series.probability("level", level)
     if not b.mean() > 0:
         raise Refused("|u|^2 is 0 throughout: the parameters do not move; leave frozen groups out")
     left = series.mean(a, "Dissipation: how hard the updates pull towards the origin.")
@@ -142,8 +143,7 @@ class Schedule:
         self.step_size = series.positive("step_size", step_size)
         if not 0 < factor < 1:
             raise Refused(f"factor = {factor:g}: give a number between 0 and 1")
-        if not 0 < level < 1:
-            raise Refused(f"level = {level:g}: give a probability between 0 and 1")
+        level = series.probability("level", level)
         if window < 2 * series.FEWEST_SAMPLES:
             raise Refused(f"window = {window}: give at least {2 * series.FEWEST_SAMPLES} steps")
         self.factor, self.window, self.level = factor, window, level
@@ -155,11 +155,16 @@ class Schedule:
         self._next_test = self.window
 
     def update(self, theta_u: float, u2: float) -> float:
-        """Book a step; returns the rate of the next one."""
+        """Book a step; returns the rate of the next one. One that is not finite starts the counting again."""
+        if not np.isfinite([theta_u, u2]).all():
+            self._restart()
+            return self.step_size
         self._seen.append((float(theta_u), float(u2)))
         if len(self._seen) >= self._next_test:
             self._next_test *= 2
             a, b = np.array(self._seen[len(self._seen) // 2 :]).T
+            if not b.any():  # nothing moves: no test, no verdict
+                return self.step_size
             self.last_test = fluctuation_dissipation_relation(
                 a[None], b[None], self.step_size, level=self.level
             )

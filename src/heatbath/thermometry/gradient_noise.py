@@ -126,7 +126,7 @@ def covariance_spectrum(gradients, count: int) -> tuple[Estimate, ...]:
     g = g - g.mean(axis=0)
     halves = g[::2], g[1::2]
     most = min(len(halves[1]) - 1, g.shape[1])
-    if not 1 <= count <= most:
+    if not 1 <= series.whole("count", count) <= most:
         raise Refused(f"count = {count}: {g.shape} gradients have between 1 and {most} eigenvalues to show")
     squares, in_sample = [], []
     for fitted, other in (halves, halves[::-1]):
@@ -178,8 +178,9 @@ def hill_tail_index(magnitudes, *, share: float = 0.02) -> Estimate:
         raise Refused(f"share = {share:g}: give a number between 0 and 0.5")
     count = int(share * x.size)
     largest = np.sort(x.ravel())[::-1]
-    if count < 20 or not largest[count] > 0:
-        raise Refused(f"{count} magnitudes in the tail: give at least {int(20 / share) + 1} that are not 0")
+    if count < 20 or not largest[count] > 0 or largest[0] == largest[count // 2]:
+        fewest = int(20 / share) + 1
+        raise Refused(f"{count} magnitudes in the tail: give at least {fewest}, not 0 and not all equal")
     alpha, half = _hill(largest, count), _hill(largest, count // 2)
     above = (x > largest[count]).astype(float)
     clusters = min(1.0, series.effective_size(above) / x.size) if x.shape[1] >= series.FEWEST_SAMPLES else 1.0
@@ -210,7 +211,7 @@ def stable_tail_index(noise, block: int) -> Estimate:
     Simsekli et al. 2019.
     """
     x = series.checked("noise", noise, "numbers")
-    blocks = len(x) // block if block > 1 else 0
+    blocks = len(x) // block if series.whole("block", block) > 1 else 0
     if blocks < 8:
         raise Refused(f"{len(x)} numbers in blocks of {block}: give 8 or more blocks of 2 or more")
     x = x[: blocks * block].reshape(blocks, block)

@@ -54,9 +54,14 @@ def medium_entropy(positions, gradients, step_size: float, noise) -> Estimate:
     if x.shape != g.shape or x.shape[1] < 2:
         raise Refused(f"positions {x.shape} and gradients {g.shape}: give 2 or more of both, in one shape")
     eta, d = series.positive("step_size", step_size), x.shape[2]
-    covariance = np.asarray(noise, float) if np.ndim(noise) else series.positive("noise", noise) * np.eye(d)
-    if covariance.shape != (d, d) or not np.linalg.eigvalsh(covariance)[0] > 0:
-        raise Refused("noise has no inverse of shape (d, d): project on the directions that it reaches")
+    if np.ndim(noise):
+        covariance = series.checked("noise", noise, "d, d")
+    else:
+        covariance = series.positive("noise", noise) * np.eye(d)
+    if covariance.shape != (d, d) or not np.allclose(covariance, covariance.T):
+        raise Refused(f"noise has shape {covariance.shape}: give a number or a covariance, ({d}, {d})")
+    if not np.linalg.eigvalsh(covariance)[0] > 0:
+        raise Refused("noise has no inverse: project on the directions that it reaches")
     root = np.linalg.cholesky(np.linalg.inv(covariance))
     step = np.diff(x, axis=1)
     forward, backward = (step + eta * g[:, :-1]) @ root, (step - eta * g[:, 1:]) @ root
@@ -89,7 +94,7 @@ def learning_efficiency(correct, entropy_change, dissipated_heat, load: float = 
     )
     if not p.shape == entropy.shape == heat.shape or len(p) < 2:
         raise Refused(f"correct {p.shape}, entropy {entropy.shape}, heat {heat.shape}: give 2 or more each")
-    right = p.mean()
+    load, right = series.positive("load", load), p.mean()
     if not (0 < right < 1 and p.min() >= 0 and p.max() <= 1):
         raise Refused(f"correct has mean {right:.3g}: give probabilities, some below 1 and some above 0")
     information = np.log(2) - entr(right) - entr(1 - right)

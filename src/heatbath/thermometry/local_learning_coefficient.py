@@ -42,8 +42,14 @@ class Chains:
     every: int = 10
 
     def __post_init__(self):
-        for name in ("nbeta", "gamma", "step_size", "replicas", "steps", "every"):
+        for name in ("nbeta", "gamma", "step_size"):
             series.positive(name, getattr(self, name))
+        for name in ("replicas", "steps", "every"):
+            series.whole(name, getattr(self, name))
+        if self.burn_in != 0:
+            series.whole("burn_in", self.burn_in)
+        if self.batch_size is not None:
+            series.whole("batch_size", self.batch_size)
         if self.steps // self.every < series.FEWEST_SAMPLES:
             raise Refused(f"steps = {self.steps} with every = {self.every}: give steps for 4 or more samples")
 
@@ -67,6 +73,8 @@ class LearningCoefficient:
 
 def coefficient_of_losses(losses, at_minimum: float, nbeta: float) -> Estimate:
     """n beta (<L> - L(w0)) from **full** mean losses (replicas, samples) of chains after their burn-in."""
+    if not np.isfinite(at_minimum):
+        raise Refused(f"at_minimum = {at_minimum}: give the loss at the minimum")
     excess = series.checked("losses", losses) - at_minimum
     found = series.scaled(series.mean(excess), series.positive("nbeta", nbeta), _MEANING)
     if found.value < -series.RESOLVED * found.std_error:
@@ -100,6 +108,17 @@ def sample_learning_coefficient(
     step (twice the steps) and with twice the batch; its leading order, linear in both, is taken out. Raises
     `Refused` where a chain diverges.
     """
+    if chains.batch_size is not None and (items is None or chains.batch_size > _count(items)):
+        raise Refused(
+            f"batch_size = {chains.batch_size}: give items, at least as many, or None for no batches"
+        )
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(minimum)]
+    if not sum(leaf.size for leaf in leaves):
+        raise Refused("the model has no parameters")
+    if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
+        raise Refused(
+            "the minimum holds numbers that are not floating-point: keep them out of the parameters"
+        )
     run = partial(_run, loss, minimum, items, seed=seed)
     plain = run(chains, stream=0)
     localised = _difference(plain, run(replace(chains, gamma=2 * chains.gamma), stream=3), 1.0, _TIE)
@@ -174,10 +193,6 @@ def _quadratic(loss, minimum: Any, items: Any) -> tuple[np.ndarray, np.ndarray]:
 def _run(loss, minimum: Any, items: Any, chains: Chains, *, seed: int, stream: int) -> Estimate:
     """One set of chains; ``stream`` keeps the random numbers of different sets apart."""
     n = 0 if items is None else _count(items)
-    if chains.batch_size is not None and (n == 0 or chains.batch_size < 1):
-        raise Refused(
-            f"batch_size = {chains.batch_size}: give items, and 1 or more of them, or None for no batches"
-        )
     minimum = numeric(minimum)
     at_minimum = loss(minimum, items)
     if jnp.shape(at_minimum) != () or not jnp.isfinite(at_minimum):

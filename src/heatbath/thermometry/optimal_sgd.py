@@ -30,7 +30,8 @@ def optimal_momentum(
     """
     eta = series.positive("step_size", step_size)
     share = eta / (_scale(examples, batch_size) * series.positive("dimension", dimension))
-    found = series.scaled(trace, share, "Momentum with which this step size is nearest to the posterior.")
+    noise = series.estimated("trace", trace)
+    found = series.scaled(noise, share, "Momentum with which this step size is nearest to the posterior.")
     found = series.shifted(found, 1 - found.value)
     return found if found.value >= 0 else series.doubted(found, "the step is too long: take a shorter one")
 
@@ -52,10 +53,13 @@ def optimal_preconditioner(
 
 
 def _scale(examples: int, batch_size: int) -> float:
+    if batch_size > examples:
+        raise Refused(f"batch_size = {batch_size}: there are {examples} examples; give no more")
     return 2 * series.positive("batch_size", batch_size) / series.positive("examples", examples)
 
 
 def _inverse(e: Estimate, factor: float, meaning: str) -> Estimate:
     """factor/e, its error to first order."""
+    e = series.estimated("trace", e)
     value = factor / series.positive("the gradient noise", e.value)
     return Estimate(value, value * e.std_error / e.value, e.ess, e.reliable, e.reason, meaning)

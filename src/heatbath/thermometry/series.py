@@ -24,7 +24,13 @@ def checked(name: str, array: Any, axes: str = "replicas, samples", trailing: in
 
     Raises `Refused` where the shape is another one, it is empty, or a number is not finite.
     """
-    array = np.asarray(array, np.float64)
+    try:
+        array = np.asarray(array)
+        if np.iscomplexobj(array):
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"{name} is no array of real numbers: give one with axes ({axes})") from error
     dimension = len(axes.split(", ")) + trailing
     if array.ndim != dimension:
         raise Refused(f"{name} has shape {array.shape}: give {dimension} axes, the first being ({axes})")
@@ -37,9 +43,44 @@ def checked(name: str, array: Any, axes: str = "replicas, samples", trailing: in
 
 def positive(name: str, value: float) -> float:
     """``value`` as a float. Raises `Refused` unless it is finite and above 0."""
-    if not (np.isfinite(value) and value > 0):
-        raise Refused(f"{name} = {value:g}: give a number above 0")
-    return float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"{name} = {value!r:.60}: give a number above 0") from error
+    if not (np.isfinite(number) and number > 0):
+        raise Refused(f"{name} = {number:g}: give a number above 0")
+    return number
+
+
+def whole(name: str, value: int) -> int:
+    """``value``. Raises `Refused` unless it is a whole number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise Refused(f"{name} = {value!r:.60}: give a whole number, 1 or more")
+    return int(value)
+
+
+def probability(name: str, value: float) -> float:
+    """``value``. Raises `Refused` unless it is between 0 and 1."""
+    if not 0 < value < 1:
+        raise Refused(f"{name} = {value:g}: give a probability between 0 and 1")
+    return value
+
+
+def estimated(name: str, value: Any) -> Estimate:
+    """``value``. Raises `Refused` unless it is an `Estimate`."""
+    if not isinstance(value, Estimate):
+        raise Refused(f"{name} is a {type(value).__name__}: give the Estimate of an instrument")
+    return value
+
+
+def coordinates(name: str, value: Any, d: int) -> np.ndarray:
+    """``value``, a number or (d,), as (d,). Raises `Refused` where it is neither, or not finite."""
+    array = np.asarray(value, np.float64)
+    if array.shape not in ((), (d,)) or not np.isfinite(array).all():
+        raise Refused(
+            f"{name} has shape {array.shape}: give a finite number, or one for each of {d} coordinates"
+        )
+    return np.broadcast_to(array, (d,))
 
 
 def effective_size(series: np.ndarray) -> float:
@@ -112,6 +153,8 @@ def per_group(instrument: Callable[..., Any], *arrays: Mapping[str, Any], **sett
     ``per_group(configurational_temperature, {"W": w, "b": b}, {"W": grad_w, "b": grad_b})`` gives
     ``{"W": Estimate, "b": Estimate}``. Raises `Refused` where the groups differ.
     """
+    if not arrays or not all(isinstance(a, Mapping) and a for a in arrays):
+        raise Refused("groups are missing: give dictionaries from the name of a group to its array")
     names = list(arrays[0])
     for other in arrays[1:]:
         if set(other) != set(names):

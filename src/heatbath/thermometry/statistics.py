@@ -35,8 +35,9 @@ QUANTITIES = (
     "micro_batches",  # observations with micro-batches
     "signal",  # unbiased estimate of |mean gradient|^2
     "noise",  # unbiased estimate of the trace of the covariance of one example's gradient
+    "broken",  # steps to or from a position that is not finite
 )
-FORMAT = 1
+FORMAT = 2
 
 
 def observation(
@@ -58,7 +59,7 @@ def observation(
     theta.g, ``gradient_squared`` |g|^2, ``position_squared`` |theta|^2; ``signal`` and ``noise`` as
     `micro_batch_estimates` gives them; ``decrease``: of |theta|^2 since the last observed step, over the
     number of steps. What is NaN or infinite was not observed, and a step that moved nothing (a skipped one)
-    does not count. ``xp``: numpy or jax.numpy.
+    does not count, but steps whose change is not finite are counted as broken. ``xp``: numpy or jax.numpy.
     """
     change = position_change + change_squared
     distance = xp.sum(xp.where(xp.isfinite(change), change_squared, 0), axis=-1, keepdims=True)
@@ -80,6 +81,7 @@ def observation(
         (split, xp.ones_like(change)),
         (split, signal),
         (split, noise),
+        (~xp.isfinite(change), xp.ones_like(change)),
     ]
     return xp.stack([xp.where(seen, value, 0) for seen, value in columns], axis=-1)
 
@@ -252,7 +254,9 @@ class Statistics:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> Self:
         """Go on from ``state``. Raises `Refused` for that of another model or version."""
-        if state.get("format") != FORMAT:
+        if not isinstance(state, Mapping) or "format" not in state:
+            raise Refused("this is not the state of a thermometer: give what its state_dict() returned")
+        if state["format"] != FORMAT:
             raise Refused("the thermometer's state is of another version of heatbath: start it afresh")
         self._check(state["layers"], state["sizes"])
         self.series = [Series.from_state(s, len(self.layers)) for s in state["series"]]

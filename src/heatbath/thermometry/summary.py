@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from heatbath.errors import Refused
 from heatbath.estimate import Estimate, with_error
 
 FEWEST_BLOCKS = 16
@@ -16,8 +17,13 @@ MOST_CORRELATED = 0.5  # neighbouring blocks
 SAME_RATE = 0.01
 
 STATIONARY, RELAXING, TOO_FEW = "stationary", "still relaxing", "too few samples"
-RATE_MOVES, STILL = "learning rate changes", "never moved"
+RATE_MOVES, STILL, BROKEN = "learning rate changes", "does not move", "NaN or infinite"
 INVARIANT = "scale-invariant: T undefined"
+UNDEFINED = {
+    INVARIANT: "the loss does not depend on the scale of these parameters",
+    STILL: "nothing moved these parameters in the steps in use",
+    BROKEN: "parameters became NaN or infinite: the loop diverged, or a batch held NaN",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,10 @@ class Summary:
     skipped: Mapping[str, str]
 
     def __getitem__(self, layer: str) -> Row:
-        return next(row for row in self.rows if row.layer == layer)
+        for row in (*self.rows, self.total):
+            if row.layer == layer:
+                return row
+        raise Refused(f"no layer {layer!r:.60}: there are {', '.join(row.layer for row in self.rows)}")
 
     def scalars(self) -> dict[str, float]:
         """Numbers for a logger: ``thermometer/temperature/LAYER`` and so on; what is not finite is left
@@ -91,11 +100,13 @@ class Summary:
         console = Console(width=1_000, color_system=None, markup=False, emoji=False, highlight=False)
         with console.capture() as captured:
             console.print(table)
-        reasons = {e.reason for row in self.rows for e in row.estimates().values() if math.isnan(e.value)}
-        notes = [f"-: {reason}" for reason in sorted(reasons)]
+        cells = [e for row in (*self.rows, self.total) for e in row.estimates().values() if e.reason]
+        marked = {("-" if math.isnan(e.value) else "?", e.reason) for e in cells}
+        notes = [f"{mark}: {reason}" for mark, reason in sorted(marked)]
         notes += [f"not measured: {name} ({why})" for name, why in self.skipped.items()]
         lines = [line.rstrip() for line in captured.get().strip("\n").splitlines()]
-        return "\n".join([*lines, f"{self.observations:,} observed steps in use", *notes])
+        seen = f"{self.observations:,} observed step{'' if self.observations == 1 else 's'} in use"
+        return "\n".join([*lines, seen, *notes])
 
 
 def _cell(estimate: Estimate) -> str:
@@ -136,31 +147,32 @@ def summarise(
 
 @dataclass(frozen=True)
 class _Ratio:
-    """Ratio of two sums over blocks, its standard error (delta method, blocks as batch means) and the number
-    of independent blocks; ``correlation`` between neighbouring blocks enters the error where it is
+    """Ratio of two sums over ``blocks``, its standard error (delta method, blocks as batch means) and the
+    number of independent blocks; ``correlation`` between neighbouring ones enters the error where it is
     positive."""
 
     value: float
     std_error: float
     ess: float
     correlation: float
+    blocks: int
 
 
 def _ratio(numerator: Sequence[np.ndarray], denominator: Sequence[np.ndarray]) -> _Ratio:
     used = [(n[d != 0], d[d != 0]) for n, d in zip(numerator, denominator, strict=True)]
     blocks, below = sum(len(d) for _, d in used), sum(float(d.sum()) for _, d in used)
     if blocks == 0 or below == 0:
-        return _Ratio(math.nan, math.nan, 0.0, 0.0)
+        return _Ratio(math.nan, math.nan, 0.0, 0.0, 0)
     value = sum(float(n.sum()) for n, _ in used) / below
     left_over = [n - value * d for n, d in used]
     variance = sum(float((r**2).sum()) for r in left_over)
     if blocks < 2 or variance == 0:
-        return _Ratio(value, math.nan if blocks < 2 else 0.0, float(blocks), 0.0)
+        return _Ratio(value, math.nan if blocks < 2 else 0.0, float(blocks), 0.0, blocks)
     correlation = sum(float((r[1:] * r[:-1]).sum()) for r in left_over) / variance
     positive = min(max(correlation, 0.0), 0.99)
     inflation = (1 + positive) / (1 - positive)
     error = math.sqrt(variance * blocks / (blocks - 1) * inflation) / abs(below)
-    return _Ratio(value, error, max(blocks / inflation, 2.0), correlation)
+    return _Ratio(value, error, max(blocks / inflation, 2.0), correlation, blocks)
 
 
 def _row(layer: str, size: int, sums: Mapping[str, Sequence[np.ndarray]], clipped: str, level: float) -> Row:
@@ -169,23 +181,28 @@ def _row(layer: str, size: int, sums: Mapping[str, Sequence[np.ndarray]], clippe
     virial = _ratio(sums["virial"], [size * n for n in gradients])
     ratio = _ratio(sums["left"], sums["right"])
     verdict = _verdict(sums, ratio, size, level)
+    unclear = _unclear(ratio)
     not_yet = "" if verdict == STATIONARY else f"{verdict}: not the average of a stationary state"
-    invariant = "the loss does not depend on the scale of these parameters"
-    unclear = "too few samples, or blocks of samples still correlated: train on"
-    undefined = invariant if verdict == INVARIANT else ""
+    undefined = UNDEFINED.get(verdict, "")
     return Row(
         layer,
         size,
         _estimate(
-            temperature, not_yet, undefined, f"its updates shake {layer} like a bath of this temperature"
+            temperature,
+            unclear if verdict == TOO_FEW else not_yet,
+            undefined,
+            f"its updates shake {layer} like a bath of this temperature",
         ),
         _estimate(
-            virial, not_yet, undefined or clipped, f"{layer} spreads in the loss as at this temperature"
+            virial,
+            unclear if verdict == TOO_FEW else not_yet,
+            undefined * (verdict != STILL) or clipped,
+            f"{layer} spreads in the loss as at this temperature",
         ),
         _estimate(
             ratio,
-            unclear if _too_few(ratio) else "",
-            "",
+            unclear,
+            undefined if verdict in (STILL, BROKEN) else "",
             "1 where what the gradient takes, the noise gives back",
         ),
         _noise_scale(sums),
@@ -196,6 +213,8 @@ def _row(layer: str, size: int, sums: Mapping[str, Sequence[np.ndarray]], clippe
 def _verdict(sums: Mapping[str, Sequence[np.ndarray]], ratio: _Ratio, size: int, level: float) -> str:
     if not sum(len(n) for n in sums["updates"]):
         return TOO_FEW
+    if sum(float(n.sum()) for n in sums["broken"]):
+        return BROKEN
     if not sum(float(n.sum()) for n in sums["right"]):
         return STILL
     runs = zip(sums["learning_rate"], sums["updates"], strict=True)
@@ -205,14 +224,20 @@ def _verdict(sums: Mapping[str, Sequence[np.ndarray]], ratio: _Ratio, size: int,
     cosine_squared = _ratio(sums["cosine_squared"], sums["gradients"]).value
     if cosine_squared < min(0.01 / size, 1e-8):
         return INVARIANT
+    if ratio.blocks < FEWEST_BLOCKS:
+        return TOO_FEW
     if abs(ratio.value - 1) > _quantile(level, ratio.ess) * ratio.std_error:
         return RELAXING
-    return TOO_FEW if _too_few(ratio) else STATIONARY
+    return TOO_FEW if _unclear(ratio) else STATIONARY
 
 
-def _too_few(ratio: _Ratio) -> bool:
-    certain = ratio.ess >= FEWEST_BLOCKS and ratio.std_error <= LARGEST_ERROR
-    return not (certain and ratio.correlation <= MOST_CORRELATED)
+def _unclear(ratio: _Ratio) -> str:
+    """Why the ratio cannot be said to be 1, or "" if it can."""
+    if ratio.blocks < FEWEST_BLOCKS:
+        return f"too few samples: at least {FEWEST_BLOCKS} observed steps in use are needed"
+    if ratio.correlation > MOST_CORRELATED or ratio.ess < FEWEST_BLOCKS:
+        return "the samples are still correlated: train on"
+    return "" if ratio.std_error <= LARGEST_ERROR else f"the ratio's error is above {LARGEST_ERROR}: train on"
 
 
 def _quantile(level: float, blocks: float) -> float:

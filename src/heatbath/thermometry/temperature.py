@@ -26,7 +26,8 @@ def noise_temperature(trace: Estimate, *, step_size: float, batch_size: int, dim
     """
     eta, d = series.positive("step_size", step_size), series.positive("dimension", dimension)
     factor = eta / (2 * d * series.positive("batch_size", batch_size))
-    return series.scaled(trace, factor, "Temperature of a bath as noisy as the minibatches are.")
+    noise = series.estimated("trace", trace)
+    return series.scaled(noise, factor, "Temperature of a bath as noisy as the minibatches are.")
 
 
 def configurational_temperature(position, gradient, centre=None) -> Estimate:
@@ -42,7 +43,7 @@ def configurational_temperature(position, gradient, centre=None) -> Estimate:
     x, g = _pair(position, gradient)
     d = x.shape[2]
     if centre is not None:
-        x = x - np.broadcast_to(np.asarray(centre, float), (d,))
+        x = x - series.coordinates("centre", centre, d)
     virial = np.sum(x * g, axis=2)
     estimate = series.mean(
         virial / d, "Temperature read off the positions: the energy per degree of freedom."
@@ -74,9 +75,7 @@ def kinetic_temperature(momentum, temperature: float, *, mass=1.0, level: float 
     """
     p = series.checked("momentum", momentum, trailing=1)
     t, d = series.positive("temperature", temperature), p.shape[2]
-    if not 0 < level < 1:
-        raise Refused(f"level = {level:g}: give a probability between 0 and 1")
-    m = np.broadcast_to(np.asarray(mass, float), (d,))
+    level, m = series.probability("level", level), series.coordinates("mass", mass, d)
     if not (m > 0).all():
         raise Refused("mass has entries that are not above 0")
     readings = np.mean(p**2 / m, axis=2)
@@ -97,7 +96,7 @@ def mode_temperatures(position, gradient, modes, centre=0.0) -> tuple[Estimate, 
     v = series.checked("modes", modes, "d, modes")
     if len(v) != x.shape[2]:
         raise Refused(f"modes has shape {v.shape}: give one row for each of the {x.shape[2]} coordinates")
-    products = ((x - np.broadcast_to(np.asarray(centre, float), (x.shape[2],))) @ v) * (g @ v)
+    products = ((x - series.coordinates("centre", centre, x.shape[2])) @ v) * (g @ v)
     return tuple(series.mean(products[..., i], f"Temperature of mode {i}.") for i in range(v.shape[1]))
 
 
@@ -131,6 +130,7 @@ def equipartition(
     (without that right samplers are rejected). p-value by Bonferroni over the groups.
     """
     t, eta = series.positive("temperature", temperature), series.positive("step_size", step_size)
+    level = series.probability("level", level)
 
     def corrected(x, g):
         x, g = _pair(x, g)

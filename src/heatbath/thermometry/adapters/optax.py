@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from heatbath.core.numeric import traced
 from heatbath.errors import Refused
 from heatbath.thermometry.statistics import (
     GRADIENTS_EVERY,
@@ -84,8 +85,18 @@ def thermometer(
     """
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise Refused(f"every is {every!r:.40}: give a whole number of steps, 1 or more")
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise Refused(f"optimizer is {optimizer!r:.60}: give an optax transformation, like optax.sgd(0.1)")
+    if not (learning_rate is None or callable(learning_rate) or _positive(learning_rate)):
+        raise Refused(
+            f"learning_rate is {learning_rate!r:.60}: give a number above 0 or a function of the step"
+        )
+    if labels is not None and not callable(labels):
+        raise Refused(f"labels is {labels!r:.60}: give a function from a parameter's path to its row")
     inner = optax.with_extra_args_support(optimizer)
-    label = labels or (lambda path: path)
+
+    def label(path: str) -> str:
+        return str(labels(path)) if labels else path
 
     def rate(state: ThermometerState) -> Any:
         if learning_rate is None:
@@ -127,6 +138,10 @@ def thermometer(
             raise Refused("the thermometer needs the parameters: call update(gradients, state, params)")
         if (micro_gradients is None) != (micro_batch_size is None):
             raise Refused("give micro_gradients and micro_batch_size together, or neither")
+        if micro_batch_size is not None and not _positive(micro_batch_size):
+            raise Refused(
+                f"micro_batch_size is {micro_batch_size!r:.40}: give the number of examples, 1 or more"
+            )
         gradients = updates
         layer_of = [state.layers.index(label(name)) for name in _names(params)[0]]
 
@@ -231,6 +246,14 @@ def _names(params: Any) -> tuple[list[str], tuple[str, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     named = [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
     return [n for n, x in named if _is_float(x)], tuple(n for n, x in named if not _is_float(x))
+
+
+def _positive(number: Any) -> bool:
+    """As far as it is known: under jit it is not."""
+    try:
+        return traced(number) or float(number) > 0
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_float(leaf: Any) -> bool:

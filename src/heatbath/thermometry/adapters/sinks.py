@@ -19,7 +19,10 @@ def as_sink(target: Any) -> Sink:
 
         return write
     if callable(getattr(target, "log", None)):
-        return lambda scalars, step: target.log(scalars, step=step)
+        define = getattr(target, "define_metric", None)
+        if define is not None:  # W&B drops what comes with a step behind its own counter of log calls
+            define("thermometer/*", step_metric="thermometer/step")
+        return lambda scalars, step: target.log(scalars | {"thermometer/step": step})
     if callable(target):
         return target
     raise Refused(

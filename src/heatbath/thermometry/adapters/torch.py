@@ -48,8 +48,8 @@ class Thermometer:
     ``model``: its trainable parameters that ``optimizer`` moves are measured; frozen ones and others are
     skipped and named. ``every``: steps from one observed step to the next. ``groups``: from a parameter's
     name to the row it is counted in; one row a parameter tensor by default. ``sink``: gets the numbers as
-    they come (see `as_sink`), every 640 steps or so. Keeps two copies of the parameters. Closed with `close`
-    or as a context manager.
+    they come (see `as_sink`): every 640 steps or so, at `summary` and at `close`. Keeps two copies of the
+    parameters. Closed with `close` or as a context manager.
 
     Raises `Refused` where there is nothing to measure.
     """
@@ -65,13 +65,18 @@ class Thermometer:
     ):
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise Refused(f"every is {every!r:.40}: give a whole number of steps, 1 or more")
-        self.every, self.steps = every, 0
+        if groups is not None and not callable(groups):
+            raise Refused(f"groups is {groups!r:.60}: give a function from a parameter's name to its row")
+        if not isinstance(model, torch.nn.Module):
+            raise Refused(f"model is a {type(model).__name__}: give a torch.nn.Module")
+        optimizer = unwrapped(optimizer)
+        self.every, self.steps, self._written = every, 0, 0
         self._optimizer = optimizer
         self._sink = None if sink is None else as_sink(sink)
         found, skipped = _measurable(model, optimizer)
         self._parameters = [parameter for _, parameter, _ in found]
         self._group = np.array([group for _, _, group in found])
-        labels = [groups(name) if groups else name for name, _, _ in found]
+        labels = [str(groups(name)) if groups else name for name, _, _ in found]
         layers = tuple(dict.fromkeys(labels))
         self._layer = np.array([layers.index(label) for label in labels], int)
         self._by_layers = np.argsort(self._layer, kind="stable")
@@ -101,7 +106,7 @@ class Thermometer:
     @torch.no_grad()
     def before_clipping(self) -> None:
         """Read the gradients now. Call it before gradients are clipped or changed by hand, and after
-        ``scaler.unscale_``; otherwise they are read when the optimizer steps."""
+        ``scaler.unscale_`` where that is called; otherwise they are read when the optimizer steps."""
         if self._gradients_due:
             self._rows.before(self._parameters)
             self._gradients = self._read_gradients()
@@ -116,6 +121,8 @@ class Thermometer:
     def micro_batch(self, examples: int) -> None:
         """Call it after each ``backward()`` of a step that accumulates the gradients of several equal
         micro-batches of ``examples``: gives the noise scale."""
+        if isinstance(examples, bool) or not isinstance(examples, int) or examples < 1:
+            raise Refused(f"micro_batch({examples!r:.40}): give the number of its examples, 1 or more")
         if not self.due:
             return
         now = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self._parameters]
@@ -135,7 +142,16 @@ class Thermometer:
     def summary(self) -> Summary:
         """Temperatures, fluctuation-dissipation ratio, noise scale and verdict of each layer; prints as a
         table."""
-        return self.statistics().summary()
+        summary = self.statistics().summary()
+        self._write(summary)
+        return summary
+
+    def _write(self, summary: Summary) -> None:
+        """To the sink, at most once a step."""
+        scalars = summary.scalars()
+        if self._sink is not None and scalars and self.steps > self._written:
+            self._written = self.steps
+            self._sink(scalars, self.steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, for a checkpoint."""
@@ -145,15 +161,17 @@ class Thermometer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint. Raises `Refused` for that of another model."""
-        self._statistics.load_state_dict(state["statistics"])
-        self.steps = int(state["steps"])
+        self._statistics.load_state_dict(state.get("statistics", {}))
+        self.steps = self._written = int(state["steps"])
         self._last_squared = np.array(state["last_squared"], float)
         self._waiting.clear()
 
     def close(self) -> None:
-        """Remove the hooks; what was measured stays."""
+        """Remove the hooks, and tell the sink the last numbers; what was measured stays."""
         for handle in self._handles:
             handle.remove()
+        if self._sink is not None:
+            self.summary()
 
     def __enter__(self) -> Self:
         return self
@@ -173,11 +191,13 @@ class Thermometer:
         if due and len(self._waiting) * self.every >= FETCH:
             self._drain()
             if self._sink is not None:
-                self._sink(self._statistics.summary().scalars(), self.steps)
+                self.summary()
 
     @torch.no_grad()
     def _begin(self, with_closure: bool) -> None:
         self._rows.before(self._parameters)
+        if self._gradients is not None:
+            self._gradients[3] = self._scale_inside() * self._scale_since(self._gradients[1])
         if self._gradients_due and not with_closure:
             self._gradients = self._read_gradients()
 
@@ -192,16 +212,28 @@ class Thermometer:
         """Of each parameter theta.g, |g|^2, max |g|; last the factor by which a GradScaler
         multiplied g. The position is the one before the step, here and where a closure has made the
         gradients."""
-        gradients = [torch.zeros_like(p) if p.grad is None else _dense(p.grad) for p in self._parameters]
-        scale = getattr(self._optimizer, "grad_scale", None)  # fused optimizers unscale inside their step
-        position = self._rows.position
-        one = position[0].new_ones(1)
+        gradients = self._present_gradients()
         return [
-            _dots(position, gradients),
+            _dots(self._rows.position, gradients),
             _squares(gradients),
             torch.stack([torch.stack(g.aminmax()).abs().max() for g in _single(gradients)]),
-            one if scale is None else scale.reshape(1).to(one),
+            self._scale_inside(),
         ]
+
+    def _present_gradients(self) -> list[Tensor]:
+        return [torch.zeros_like(p) if p.grad is None else _dense(p.grad) for p in self._parameters]
+
+    def _scale_inside(self) -> Tensor:
+        """By which a GradScaler multiplied g, and fused optimizers divide inside their step."""
+        scale, one = getattr(self._optimizer, "grad_scale", None), self._rows.position[0].new_ones(1)
+        return one if scale is None else scale.reshape(1).to(one)
+
+    def _scale_since(self, squares: Tensor) -> Tensor:
+        """What unscaling has divided g by since its ``squares`` were read: a power of two to the last bit,
+        which clipping would never give."""
+        ratio = (squares.sum() / _squares(self._present_gradients()).sum()).sqrt().reshape(1)
+        unscaled = (torch.frexp(ratio).mantissa == 0.5) & (ratio >= 2)
+        return torch.where(unscaled, ratio, torch.ones_like(ratio))
 
     def _observe(self) -> None:
         micro = self._micro
@@ -243,21 +275,22 @@ class Thermometer:
         numbers[:, 3] *= sign
         along, change, position, pull, squares, _, signal, noise = np.moveaxis(self._by_layer(numbers), 1, 0)
         count = np.bincount(self._layer)
-        after = position - 2 * along + change
-        before = np.concatenate([self._last_squared[None], after[:-1]])
-        self._last_squared = after[-1]
-        rows = observation(
-            along,
-            change,
-            pull,
-            squares,
-            position,
-            signal,
-            noise,
-            self._by_layer(rate) / count,
-            self._by_layer(decay) / count,
-            (before - after) / self.every,
-        )
+        with np.errstate(invalid="ignore", over="ignore"):  # a loop that diverges
+            after = position - 2 * along + change
+            before = np.concatenate([self._last_squared[None], after[:-1]])
+            self._last_squared = after[-1]
+            rows = observation(
+                along,
+                change,
+                pull,
+                squares,
+                position,
+                signal,
+                noise,
+                self._by_layer(rate) / count,
+                self._by_layer(decay) / count,
+                (before - after) / self.every,
+            )
         read = np.array([w.has_gradients for w in self._waiting])
         norms = np.sqrt(square[read].sum(axis=1))
         self._statistics.add(rows, norms.tolist(), largest[read].max(axis=1).tolist())
@@ -266,6 +299,14 @@ class Thermometer:
     def _by_layer(self, values: np.ndarray) -> np.ndarray:
         """Sums over the parameters (the last axis) of each layer."""
         return np.add.reduceat(values[..., self._by_layers], self._starts, axis=-1)
+
+
+def unwrapped(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimizer itself, where Accelerate or Fabric has put a wrapper around it."""
+    inner = getattr(optimizer, "optimizer", optimizer)
+    if not isinstance(inner, torch.optim.Optimizer):
+        raise Refused(f"optimizer is a {type(optimizer).__name__}: give a torch.optim.Optimizer")
+    return inner
 
 
 class Rows:
@@ -327,7 +368,7 @@ def _measurable(
     numbers = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
     found, skipped = [], {}
     for name, parameter in model.named_parameters():
-        name = name.replace("_orig_mod.", "")  # torch.compile
+        name = name.replace("_orig_mod.", "").replace("_forward_module.", "")  # torch.compile, Fabric
         if not parameter.is_floating_point():
             skipped[name] = "not floating-point numbers"
         elif not parameter.requires_grad:

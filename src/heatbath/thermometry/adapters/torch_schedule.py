@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from heatbath.errors import Refused
-from heatbath.thermometry.adapters.torch import Rows
+from heatbath.thermometry.adapters.torch import Rows, unwrapped
 from heatbath.thermometry.fluctuation_dissipation import FluctuationDissipation, Schedule
 
 FETCH = 32  # steps that wait on the device
@@ -29,6 +29,7 @@ class ReduceLROnStationarity:
         window: int = 1_000,
         level: float = 0.05,
     ):
+        optimizer = unwrapped(optimizer)
         all_ = [p for group in optimizer.param_groups for p in group["params"]]
         self._parameters = [p for p in all_ if p.requires_grad and p.is_floating_point() and p.numel()]
         if not self._parameters:

@@ -26,9 +26,7 @@ class TrainerThermometer(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.micro_batches and args.max_grad_norm:
             raise Refused("micro_batches needs gradients that are not clipped: set max_grad_norm=0")
-        optimizer = kwargs["optimizer"]
-        optimizer = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
-        self.thermometer = Thermometer(kwargs["model"], optimizer, **self.options)
+        self.thermometer = Thermometer(kwargs["model"], kwargs["optimizer"], **self.options)
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.thermometer is not None and self.micro_batches:
