@@ -109,6 +109,28 @@ def test_a_stream_that_ends_or_breaks_says_so():
         run(shrinks)
 
 
+def test_a_stream_of_no_minibatches_is_refused():
+    def broken(step):
+        raise OSError("disk on fire")
+
+    for stream, says in (
+        ([1, 2], "give a function from a step"),
+        (broken, "fails at once: OSError"),
+        (lambda step: iter([("a", "b")]), "no arrays of numbers"),
+        (lambda step: iter([(INPUTS[:4], TARGETS[:2])]), r"\[2, 4\] items"),
+        (lambda step: iter([(INPUTS[:0], TARGETS[:0])]), r"\[0\] items"),
+    ):
+        with pytest.raises(Refused, match=says):
+            run(stream)
+
+    def changes(step):
+        yield INPUTS[:SIZE], TARGETS[:SIZE]
+        yield INPUTS[:SIZE].astype(object), TARGETS[:SIZE]
+
+    with pytest.raises(Diverged, match="types object"):
+        run(changes)
+
+
 def test_what_does_not_fit_a_stream_is_refused():
     with pytest.raises(Refused, match=r"batches=None"):
         run(Ordered(), batches=FixedOrder(SIZE))

@@ -63,12 +63,14 @@ def test_parquet_shards(folder):
         rows = np.arange(number * 10, number * 10 + 10)
         table = pyarrow.table({"a": rows * 1.0, "b": rows * 2.0, "y": rows})
         parquet.write_table(table, folder / f"{number}.parquet")
-    shards = Shards(folder, 5, targets=["y"])
+    shards = Shards(folder, 5, targets="y")
     x, y = (np.concatenate(part) for part in zip(*islice(shards(0), 4), strict=True))
     assert sorted(y[:, 0]) == list(range(20))
     assert (x == y * [1, 2]).all()
     with pytest.raises(Refused, match="which columns"):
         Shards(folder, 5)
+    with pytest.raises(Refused, match="columns 'a', 'b', 'y'; give some"):
+        Shards(folder, 5, targets="z")
 
 
 def test_refusals(folder, tmp_path):
@@ -82,6 +84,14 @@ def test_refusals(folder, tmp_path):
     np.save(folder / "targets3.npy", np.arange(3))
     with pytest.raises(Refused, match="has 30 rows, its targets 3"):
         Shards(folder, 5)
-    (folder / "targets3.npy").write_bytes(b"no array")
-    with pytest.raises(Refused, match="inputs3"):
+    for bad in (b"no array", b""):
+        (folder / "targets3.npy").write_bytes(bad)
+        with pytest.raises(Refused, match="inputs3"):
+            Shards(folder, 5)
+    np.save(folder / "targets3.npy", np.array(1.0))
+    with pytest.raises(Refused, match="hold one number"):
         Shards(folder, 5)
+    with pytest.raises(Refused, match="seed is -1"):
+        Shards(folder, 5, seed=-1)
+    with pytest.raises(Refused, match="dtype is 'int32'"):
+        Shards(folder, 5, dtype="int32")

@@ -171,5 +171,7 @@ def test_bad_minibatches_are_refused():
     for size in (0, 21, 2.5):
         with pytest.raises(Refused, match=f"a minibatch of {size} from 20 items: give 1 to 20"):
             run(regression(), WithReplacement(size))
+    with pytest.raises(Refused, match="batches is 5: give a scheme"):
+        run(regression(), 5)
     with pytest.raises(Refused, match="no data items"):
         run(HarmonicTrap(2), Windows(5))

@@ -1,5 +1,7 @@
 """Posteriors: sums, couplings, minibatches, and the three ways to build one."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import flax.linen
 import jax
@@ -10,6 +12,7 @@ import pytest
 from heatbath.core import Constant, Control, simulate
 from heatbath.core.numeric import ravel
 from heatbath.dynamics import HMC, tune
+from heatbath.errors import Refused
 from heatbath.systems import Posterior, RegressionNetwork, from_equinox, from_flax
 
 RNG = np.random.default_rng(0)
@@ -36,6 +39,14 @@ def test_energy_is_a_sum_and_the_coupling_multiplies_the_likelihood():
         got = float(linear().energy(w, {"likelihood": coupling}))
         assert got == pytest.approx(prior + coupling * misfit, rel=1e-12)
     assert float(linear().energy(w, {})) == pytest.approx(prior + misfit, rel=1e-12)
+
+
+def test_a_likelihood_that_broadcasts_and_data_without_items_are_refused():
+    wrong = replace(linear(), log_likelihood=lambda w, x, y: -((y[:, None] - (x @ w)[None]) ** 2))
+    with pytest.raises(Refused, match=r"shape \(40, 40\) for 40 items"):
+        wrong.energy(jnp.zeros(3), {})
+    with pytest.raises(Refused, match="no data items"):
+        replace(linear(), data=(jnp.zeros((0, 3)), jnp.zeros(0))).energy(jnp.zeros(3), {})
 
 
 def test_minibatches_are_unbiased():

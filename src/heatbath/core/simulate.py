@@ -195,6 +195,8 @@ def _check_counts(**counts: int) -> None:
 def _check_stream(system: System, method: Dynamics, stream: Stream) -> None:
     if not isinstance(method, MinibatchDynamics) or getattr(method, "batches", None) is not None:
         raise Refused("a stream brings the minibatches: give a minibatch dynamics with batches=None")
+    if not callable(stream):
+        raise Refused(f"stream is a {type(stream).__name__}: give a function from a step to an iterator")
     items = getattr(stream, "n_items", system.n_items)
     if items != system.n_items:
         raise Refused(

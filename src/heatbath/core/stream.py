@@ -59,10 +59,21 @@ class Feed:
                 pass
 
     def _checked_first(self, stream: Stream, step: int) -> Any:
-        first = next(iter(stream(step)), None)
+        try:
+            first = next(iter(stream(step)), None)
+        except Refused:
+            raise
+        except Exception as error:  # whatever a user's stream raises
+            raise Refused(f"the stream fails at once: {type(error).__name__}: {error!s:.150}") from error
         if first is None:
             raise Refused("the stream gives no minibatch: it is empty")
-        return jax.tree.map(np.asarray, first)
+        first = jax.tree.map(np.asarray, first)
+        leaves = jax.tree.leaves(first)
+        if not leaves or any(x.ndim == 0 or x.dtype.kind not in "biuf" for x in leaves):
+            raise Refused("the stream gives no arrays of numbers: give minibatches with the items leading")
+        if len(lengths := {len(x) for x in leaves}) > 1 or 0 in lengths:
+            raise Refused(f"the stream's minibatches have {sorted(lengths)} items: give one number above 0")
+        return first
 
     def _read(self, stream: Stream, step: int) -> None:
         try:
@@ -82,6 +93,9 @@ class Feed:
         if [x.shape for x in leaves] != [x.shape for x in first]:
             shapes = ", ".join(str(x.shape) for x in leaves)
             return f"shapes {shapes} differ from the first one's: give minibatches of one size"
+        if [x.dtype for x in leaves] != [x.dtype for x in first]:
+            types = ", ".join(str(x.dtype) for x in leaves)
+            return f"types {types} differ from the first one's: give the same numbers in each"
         if not all(np.isfinite(x).all() for x in leaves if np.issubdtype(x.dtype, np.floating)):
             return "it holds NaN or infinite numbers: clean the data"
         return ""

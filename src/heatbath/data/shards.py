@@ -30,12 +30,14 @@ class Shards:
         self,
         folder: Path | str,
         size: int,
-        targets: Sequence[str] = (),
+        targets: str | Sequence[str] = (),
         seed: int = 0,
         dtype: str = "float32",
     ):
-        self.size, self.seed, self.dtype = size, seed, dtype
-        self.shards = _shards(Path(folder), tuple(targets))
+        if not isinstance(seed, int) or seed < 0:
+            raise Refused(f"seed is {seed!r:.40}: give a whole number, 0 or more")
+        self.size, self.seed, self.dtype = size, seed, _floating(dtype)
+        self.shards = _shards(Path(folder), (targets,) if isinstance(targets, str) else tuple(targets))
         self.n_items = sum(shard.rows() for shard in self.shards)
         if not isinstance(size, int) or not 1 <= size <= self.n_items:
             raise Refused(f"a minibatch of {size} from {self.n_items} rows: give 1 to {self.n_items}")
@@ -86,8 +88,12 @@ class _Arrays:
     def read(self) -> Rows:
         try:
             x, y = (np.load(path, mmap_mode="r") for path in (self.inputs, self.targets))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise Refused(f"{quoted(str(self.inputs))} or its targets: {error!s:.150}") from error
+        if not (x.ndim and y.ndim):
+            raise Refused(
+                f"{quoted(str(self.inputs))} or its targets hold one number: give the items leading"
+            )
         if len(x) != len(y):
             raise Refused(f"{quoted(str(self.inputs))} has {len(x)} rows, its targets {len(y)}")
         return x, y
@@ -104,15 +110,19 @@ class _Parquet:
     targets: tuple[str, ...]
 
     def rows(self) -> int:
-        return self._file().metadata.num_rows
+        file = self._file()
+        self._inputs(file.schema_arrow.names)
+        return file.metadata.num_rows
+
+    def _inputs(self, columns: list[str]) -> list[str]:
+        inputs = [name for name in columns if name not in self.targets]
+        if set(self.targets).difference(columns) or not inputs:
+            raise Refused(f"{quoted(str(self.path))}: columns {listed(columns[:8])}; give some as targets")
+        return inputs
 
     def read(self) -> Rows:
         table = self._file().read()
-        inputs = [name for name in table.column_names if name not in self.targets]
-        if set(self.targets).difference(table.column_names) or not inputs:
-            raise Refused(
-                f"{quoted(str(self.path))}: columns {listed(table.column_names[:8])}; give some as targets"
-            )
+        inputs = self._inputs(table.column_names)
         x, y = (np.stack([table[n].to_numpy() for n in names], axis=1) for names in (inputs, self.targets))
         return x, y
 
@@ -125,6 +135,15 @@ class _Parquet:
             return parquet.ParquetFile(self.path)
         except (OSError, ValueError) as error:
             raise Refused(f"{quoted(str(self.path))} cannot be read: {error!s:.150}") from error
+
+
+def _floating(dtype: str) -> str:
+    try:
+        if np.issubdtype(np.dtype(dtype), np.floating):
+            return dtype
+    except TypeError:
+        pass
+    raise Refused(f"dtype is {dtype!r:.40}: give a floating-point one, like float32")
 
 
 def _shards(folder: Path, targets: tuple[str, ...]) -> list[_Arrays] | list[_Parquet]:

@@ -13,6 +13,7 @@ from heatbath.core.numeric import dtype_of, ravel, size, traced, unravel
 from heatbath.core.system import Position
 from heatbath.dynamics.batches import Batches
 from heatbath.dynamics.counter import normals
+from heatbath.errors import Refused
 
 
 class Walker(eqx.Module):
@@ -94,6 +95,8 @@ class StochasticGradient(MinibatchDynamics[Walker]):
 
     def init(self, system: System, position: Position, control: Control, draw: Draw) -> Walker:
         if self.batches is not None:
+            if not isinstance(self.batches, Batches):
+                raise Refused(f"batches is {self.batches!r:.60}: give a scheme, like Windows(100)")
             self.batches.check(system)
         potential = energy_at(system, position, control.couplings)
         return Walker(position, potential, self.start(system, position, control, draw))

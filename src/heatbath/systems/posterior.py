@@ -11,6 +11,7 @@ from jax import Array
 
 from heatbath.core import Control, Items, System, take
 from heatbath.core.numeric import float_dtype, widen
+from heatbath.errors import Refused
 
 
 class Posterior(System):
@@ -55,7 +56,15 @@ class Posterior(System):
 
     def energy(self, position: Any, couplings: Mapping[str, Any], items: Items | None = None) -> Array:
         (inputs, targets), count = self._rows(items)
-        log_likelihood = jnp.sum(self.log_likelihood(position, inputs, targets), dtype=float_dtype())
+        if not count:
+            raise Refused("there are no data items: give inputs and targets of at least one")
+        of_items = self.log_likelihood(position, inputs, targets)
+        if jnp.ndim(of_items) > 1 and jnp.size(of_items) > count:
+            raise Refused(
+                f"log_likelihood returns shape {jnp.shape(of_items)} for {count} items: return one value for"
+                " each, (n,); inputs or targets broadcast against each other"
+            )
+        log_likelihood = jnp.sum(of_items, dtype=float_dtype())
         log_likelihood = log_likelihood * (self.n_items / count)
         return -(widen(self.log_prior(position)) + couplings.get("likelihood", 1.0) * log_likelihood)
 
