@@ -150,11 +150,11 @@ def atoms() -> Figure:
     for atoms, sign, name, color in ((ahead, 1, "P_F(W)", BLUE), (back, -1, "P_R(-W)", ORANGE)):
         left.plot(sign * atoms.work, atoms.probability, "o-", color=color, markersize=3, label=name)
     left.axvline(difference, color=BLACK, linewidth=1.0, label="dF")
-    left.set(title="Two states", xlabel="work", ylabel="probability", yscale="log")
+    left.set(title="Two states", xlabel=f"work (energy units, T = {T:g})", ylabel="probability", yscale="log")
     left.legend()
     ratio = np.log(ahead.probability / back.probability[::-1])
     right.plot(ahead.work, (ahead.work - difference) / T, color=BLACK, label="(W - dF)/T")
     right.plot(ahead.work, ratio, "o", color=BLUE, markersize=4, label="all paths")
-    right.set(title="Crooks' theorem", xlabel="work", ylabel="ln P_F(W)/P_R(-W)")
+    right.set(title="Crooks' theorem", xlabel="work (energy units)", ylabel="ln P_F(W)/P_R(-W)")
     right.legend()
     return figure

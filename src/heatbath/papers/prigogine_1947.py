@@ -127,13 +127,25 @@ def excess_figure() -> Figure:
     for name, color in (("stationary", BLUE), ("least", ORANGE)):
         made = [network(d).entropy_production(getattr(network(d), name)) for d in differences]
         left.plot(differences, made, color=color, label=name, linestyle="-" if name == "stationary" else "--")
-    left.set(title="Entropy production", xlabel="dT", ylabel="nats per unit time", xscale="log", yscale="log")
+    left.set(
+        title="Entropy production",
+        xlabel="dT/T of the baths",
+        ylabel="nats per unit time",
+        xscale="log",
+        yscale="log",
+    )
     legend_above(left)
     right.plot(differences, shares, color=BLUE)
     right.plot(
         differences, shares[0] * (differences / differences[0]) ** 2, color=GREY, linestyle=":", label="dT^2"
     )
-    right.set(title="Stationary above least", xlabel="dT", ylabel="share", xscale="log", yscale="log")
+    right.set(
+        title="Stationary above least",
+        xlabel="dT/T of the baths",
+        ylabel="share of the least",
+        xscale="log",
+        yscale="log",
+    )
     right.set_ylim(shares[0] / 2, 10 * max(shares))
     legend_above(right)
     return figure

@@ -140,6 +140,7 @@ def figure(dragged: dict[float, Dragged]) -> Figure:
         axes.errorbar(
             list(dragged), [one.value for one in measured], errors, fmt="o", color=color, markersize=4
         )
-    axes.set(title="A dragged trap", xlabel="time", ylabel="kT", yscale="log", ylim=(5e-4, 8))
+    axes.set(title="A dragged trap: exact, and simulated (points)", yscale="log", ylim=(5e-4, 8))
+    axes.set(xlabel="time (friction/stiffness)", ylabel="kT")
     legend_above(axes)
     return drawn
