@@ -97,7 +97,7 @@ def test_a_network_against_draws_of_its_prior():
     network = tiny_network()
     exact, error = by_draws_of_the_prior(network)
     assert error < 0.02
-    found = annealed(network, steps=200, replicas=64, populations=4)
+    found = annealed(network, steps=100, replicas=64, populations=4)
     lower, upper = found.lower, found.upper
     assert abs(found.log_evidence.value - exact) < 5 * math.hypot(error, found.log_evidence.std_error)
     assert found.log_evidence.std_error < 0.15

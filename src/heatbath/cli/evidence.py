@@ -24,7 +24,7 @@ from heatbath.store.files import replace as write
 from heatbath.store.files import show
 from heatbath.store.toml import write_toml
 
-STEPS = 3_000
+STEPS = 1_000
 FEWEST = 100
 METHODS = ("annealing", "Laplace", "mean field")
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.stats import iqr
+from scipy.ndimage import uniform_filter1d
 
 from heatbath.core import Control, Piecewise, Progress, Record, Run, Snapshot, run_key, simulate
 from heatbath.dynamics.constant_speed import staircase
@@ -25,20 +25,21 @@ from heatbath.learning.prior_scaled import PriorScaledHMC
 from heatbath.learning.reference import FromReference
 from heatbath.systems import Network
 
-RUNGS = 48  # couplings of the first pilot, above 0
-EVERY = 10  # steps at each of them; steps between saves and between resamplings
+RUNGS = 48  # couplings above 0 that have a step size of their own
+EVERY = 2  # steps at each of them; steps between saves and between resamplings
 TUNINGS = 4  # of the step sizes
-PAIRS = 3  # of pilots there and back, each twice as long as the one before
+PILOTS = 8, 4, 2  # there and back, with this part of the steps each, where that is enough
 FIRST_STEP, ACCEPTANCE, GAIN = 0.5, 0.8, 2.0
+SMOOTHED = 5  # saves
 FIRST_WORK = 0.05  # kT, at the first move: at most that in 95 % of the reference's draws
-FLOOR = 0.5  # share of the time that is spread evenly over the knots
+FLOOR = 0.5  # share of the time that is spread evenly over the rungs
 
 
 def annealed(
     network: Network,
     *,
     seed: int = 0,
-    steps: int = 3_000,
+    steps: int = 1_000,
     replicas: int = 32,
     populations: int = 4,
     found: Modes | None = None,
@@ -59,14 +60,15 @@ def annealed(
     has missed opens the gap. The value is the middle of both bounds; its error holds half their gap, and
     beyond 2 nats of gap it is not reliable.
 
-    Step sizes and the speed of the coupling are those of pilots, which are thrown away. The first pilot gives
-    the thermodynamic length; the others measure what is dissipated where, and time goes where it is (Sivak
-    and Crooks 2012).
+    Step sizes and the speed of the coupling are those of pilots, which are thrown away: they measure what is
+    dissipated where, and time goes where it is (Sivak and Crooks 2012).
     """
     if populations < 4 or populations % 2 or replicas < 2:
         raise Refused(
             "the evidence needs 4 populations (or 6, 8, ...) of 2 replicas or more: no error bar otherwise"
         )
+    if steps < 2 * RUNGS:
+        raise Refused(f"steps={steps}: the evidence needs at least {2 * RUNGS} moves of each annealing run")
     found = modes(network, seed=seed) if found is None else found
     return _Annealer(network, found, seed, replicas, populations, progress).evidence(steps)
 
@@ -85,16 +87,18 @@ class _Annealer:
         self.random = np.random.default_rng(seed)
         self.draw = jax.jit(jax.vmap(self.system.reference.sample_prior))
         self.log_steps = np.full(RUNGS, math.log(FIRST_STEP))
+        self.slope = Record(lambda seen, _: self.change(seen.position))
 
     def evidence(self, steps: int) -> Evidence:
         self.stairs = self._couplings()
         self.log_couplings = np.log(self.stairs[1:])
-        knots = self._by_length(self._tuned())
-        for pair in range(PAIRS):
-            moves = max(steps // 2 ** (PAIRS - pair), 2 * EVERY)
+        self._tune()
+        knots = respaced(self.stairs, np.ones(RUNGS))
+        for moves in [steps // n for n in PILOTS if steps // n > 2 * RUNGS] or [2 * RUNGS]:
             ahead = self.run(ramp(knots, moves), self.prior(), moves, "pilot")
             back = self.back(knots, self.ends([ahead]), moves, "pilot")
-            knots = by_dissipation(knots, _median_work(ahead), _median_work(back))
+            self._retune(knots, ahead, back)
+            knots = by_dissipation(knots, self.stairs, _slope(ahead), _slope(back))
         forward = [
             self.run(ramp(knots, steps), self.prior(), steps, "annealing") for _ in range(self.populations)
         ]
@@ -112,9 +116,10 @@ class _Annealer:
         )
 
     def back(self, knots: np.ndarray, positions: Any, steps: int, label: str) -> Run:
-        """From ``positions``, left for ``steps`` at the posterior, back to the reference."""
-        still = ramp(np.ones(2 * RUNGS + 2), steps)
-        rested = self.run(still, positions, steps, "equilibrating").position
+        """From ``positions``, left for a third of ``steps`` at the posterior, back to the reference."""
+        rest = steps // 3
+        still = ramp(np.ones(2 * RUNGS + 1), 2 * RUNGS)
+        rested = self.run(still, positions, rest, "equilibrating").position
         return self.run(ramp(knots[::-1], steps), rested, steps, label, back=True)
 
     def ends(self, runs: list[Run]) -> Any:
@@ -144,7 +149,7 @@ class _Annealer:
             replicas=self.replicas,
             steps=steps + 1,
             every=EVERY,
-            observers={"acceptance": ACCEPTED},
+            observers={"acceptance": ACCEPTED, "slope": self.slope},
             moves=[Resampling(0.5, every=EVERY)],
             positions=positions,
             sink=kept,
@@ -153,30 +158,32 @@ class _Annealer:
         self.gradients += float(run.means["gradients"].sum()) * run.steps
         return replace(run, records={name: x.swapaxes(0, 1) for name, x in kept.records().items()})
 
+    def change(self, position: Any) -> Array:
+        """Of the energy from the reference to the posterior: the slope dU/dc at every coupling c."""
+        ends = [self.system.energy(position, {"likelihood": jnp.asarray(c)}) for c in (0.0, 1.0)]
+        return ends[1] - ends[0]
+
     def _couplings(self) -> np.ndarray:
         """0, then equal factors up to 1."""
-
-        def work(position: Any) -> Array:
-            ends = [self.system.energy(position, {"likelihood": jnp.asarray(c)}) for c in (0.0, 1.0)]
-            return jnp.abs(ends[1] - ends[0])
-
-        first = min(FIRST_WORK / float(np.quantile(jax.jit(jax.vmap(work))(self.prior()), 0.95)), 0.1)
+        work = np.abs(jax.jit(jax.vmap(self.change))(self.prior()))
+        first = min(FIRST_WORK / float(np.quantile(work, 0.95)), 0.1)
         return np.array([0.0, *np.geomspace(first, 1.0, RUNGS)])
 
-    def _tuned(self) -> Run:
-        """The last of the pilots that tune the step size at each rung."""
+    def _tune(self) -> None:
+        """The step size at each rung, by pilots."""
         protocol = staircase([_control(c) for c in self.stairs], EVERY)
         for _ in range(TUNINGS):
             run = self.run(protocol, self.prior(), EVERY * len(self.stairs) - 1, "tuning")
             acceptance = run.records["acceptance"].mean(axis=0)[1:]
             self.log_steps = self.log_steps + GAIN * (acceptance - ACCEPTANCE)
-        return run
 
-    def _by_length(self, run: Run) -> np.ndarray:
-        """Knots at equal thermodynamic length along the rungs. The first rungs are left before they are in
-        equilibrium, so a move's length is taken from the middle half of the replicas."""
-        work = np.diff(run.records["ledger/reduced_work"], axis=1)
-        return respaced(self.stairs, iqr(work, axis=0) / 1.349)
+    def _retune(self, knots: np.ndarray, ahead: Run, back: Run) -> None:
+        """Step sizes by the worse acceptance of both directions: replicas lag behind on either side."""
+        seen = [run.records["acceptance"].mean(axis=0) for run in (ahead, back)]
+        worse = uniform_filter1d(np.minimum(seen[0], seen[1][::-1]), SMOOTHED)
+        place = np.linspace(0, 1, len(knots))
+        couplings = np.interp(np.linspace(0, 1, len(worse)), place, knots)
+        self.log_steps = self.log_steps + np.interp(self.stairs[1:], couplings, worse) - ACCEPTANCE
 
 
 def combined(lower: Estimate, reverse: list[np.ndarray], gradients: int, seconds: float) -> Evidence:
@@ -206,27 +213,27 @@ def combined(lower: Estimate, reverse: list[np.ndarray], gradients: int, seconds
     )
 
 
-def by_dissipation(knots: np.ndarray, ahead: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Knots re-spaced so that every piece dissipates alike, from the median work (saves,) of runs through
-    them and back. What a piece dissipates is inverse to the time spent in it; least in all is dissipated
-    where the time is as the square root (Sivak and Crooks 2012, eq. 14)."""
+def by_dissipation(knots: np.ndarray, stairs: np.ndarray, ahead: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Knots re-spaced so that every piece dissipates alike, from dU/dc at the saves of runs through them and
+    back: where they differ the runs lag. What a piece dissipates is inverse to the time spent in it; least in
+    all is dissipated where the time is as the square root (Sivak and Crooks 2012, eq. 14). A share of the
+    time is spread evenly over the ``stairs``."""
     place = np.linspace(0, 1, len(knots))
-    forward = np.interp(place, np.linspace(0, 1, len(ahead)), ahead)
-    reverse = np.interp(place, np.linspace(0, 1, len(back)), back)
-    dissipated = forward + (reverse[-1] - reverse[::-1])
-    length = np.sqrt(np.maximum(np.diff(dissipated), 0))
-    return respaced(knots, length + FLOOR * max(float(length.mean()), 1e-9))
+    lag = uniform_filter1d(ahead[:-1] - back[-2::-1], SMOOTHED)  # at the same couplings
+    lag = np.interp((place[1:] + place[:-1]) / 2, np.linspace(0, 1, len(ahead) + 1)[1:-1], lag)
+    length = np.sqrt(np.maximum(lag * np.diff(knots), 0))
+    even = np.diff(np.interp(knots, stairs, np.arange(len(stairs))))
+    return respaced(knots, length + FLOOR * max(float(length.mean()), 1e-9) * even / even.mean())
 
 
 def respaced(couplings: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """2 RUNGS + 2 couplings at equal distances, the ``lengths`` being those between the given ones."""
+    """2 RUNGS + 1 couplings at equal distances, the ``lengths`` being those between the given ones."""
     along = np.concatenate([[0.0], np.cumsum(lengths + 1e-6 * (lengths.max() or 1.0))])
-    return np.interp(np.linspace(0, along[-1], 2 * RUNGS + 2), along, couplings)
+    return np.interp(np.linspace(0, along[-1], 2 * RUNGS + 1), along, couplings)
 
 
 def ramp(knots: np.ndarray, moves: int) -> Piecewise:
-    """Through the couplings ``knots``, equal times between them, in ``moves`` moves (or a few more)."""
-    moves = max(moves, len(knots) - 1)
+    """Through the couplings ``knots``, equal times between them, in ``moves`` moves."""
     return Piecewise(
         [_control(c) for c in knots], np.linspace(0, moves, len(knots)).round().astype(int).tolist()
     )
@@ -246,9 +253,9 @@ def _work(run: Run) -> np.ndarray:
     return np.asarray(run.ledger.reduced_work)
 
 
-def _median_work(run: Run) -> np.ndarray:
-    """Over the replicas, at the start and at each save."""
-    return np.concatenate([[0.0], np.median(run.records["ledger/reduced_work"], axis=0)])
+def _slope(run: Run) -> np.ndarray:
+    """dU/dc, median over the replicas, at each save."""
+    return np.median(run.records["slope"], axis=0)
 
 
 def _acceptance(seen: Snapshot, _: Any) -> Array:

@@ -20,15 +20,16 @@ class PriorScaledHMC(Dynamics[GibbsState]):
     """Hybrid Monte Carlo of a network's weights in units of length that follow from the precisions; then the
     precisions by Gibbs. Exact at every coupling: the units do not depend on what moves (Neal 1996, 3.5).
 
-    ``log_steps``: step size, in those units, at each of the ``log_couplings`` (increasing), between which it
-    is interpolated. ``precisions_first``: the two parts of a step in the other order, which is the reverse
-    process that Crooks' theorem needs.
+    ``length``: leapfrog steps. Many, for the scales of two layers trade against each other along valleys in
+    which short trajectories diffuse. ``log_steps``: step size, in those units, at each of the
+    ``log_couplings`` (increasing), between which it is interpolated. ``precisions_first``: the two parts of a
+    step in the other order, which is the reverse process that Crooks' theorem needs.
     """
 
     target: ClassVar = "boltzmann"
     log_couplings: Array = eqx.field(converter=numeric)
     log_steps: Array = eqx.field(converter=numeric)
-    length: Array = eqx.field(converter=integer, default=20)
+    length: Array = eqx.field(converter=integer, default=100)
     precisions_first: Array = eqx.field(converter=integer, default=0)
 
     def reversed(self) -> "PriorScaledHMC":

@@ -135,7 +135,7 @@ def robot_arm(job: Job) -> list[Claim]:
     """Networks of more units, until the function is met: their bounds do not even touch."""
     arm = SHIPPED["robot-arm"]
     problem = regression_problem(arm.table("train"), arm.targets, arm.name)
-    steps, replicas, widths = job.either((3_000, 32, (2, 4, 8)), (400, 16, (2, 4)))
+    steps, replicas, widths = job.either((1_000, 32, (2, 4, 8)), (100, 16, (2, 4)))
     found = {}
     for width in widths:
         job.say(f"evidence of {width} hidden units on the robot arm")
