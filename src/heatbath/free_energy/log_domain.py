@@ -3,12 +3,12 @@
 import math
 
 import numpy as np
+from scipy.special import logsumexp
 
 
 def log_sum_exp(values: np.ndarray) -> float:
     """ln of the sum of exp(values)."""
-    largest = float(values.max())
-    return largest + math.log(np.exp(values - largest).sum()) if math.isfinite(largest) else largest
+    return float(np.asarray(logsumexp(values)))
 
 
 def log_mean_exp(values: np.ndarray) -> float:

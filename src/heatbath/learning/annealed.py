@@ -55,10 +55,11 @@ def annealed(
     Forward: ``populations`` of ``replicas`` each follow the coupling from 0 to 1 in ``steps`` moves and are
     resampled on the way; each is unbiased for the evidence, so the log of their mean bounds it from below in
     expectation. Back: half of as many populations start from their ends, half from the mode; they rest for
-    ``steps`` at the posterior and are then annealed back, a bound from above as far as they came to rest
-    (Grosse, Ghahramani and Adams 2015); of the two starts the higher one counts, so a mode that one of them
-    has missed opens the gap. The value is the middle of both bounds; its error holds half their gap, and
-    beyond 2 nats of gap it is not reliable.
+    a third of ``steps`` at the posterior and are then annealed back, a bound from above as far as they came
+    to rest (Grosse, Ghahramani and Adams 2015); of the two starts the higher one counts, so a mode that one
+    of them has missed opens the gap. The value is the middle of both bounds; its error holds half their gap,
+    and beyond 2 nats of gap it is not reliable. Raises `Refused` for too few ``steps``, ``replicas`` or
+    ``populations``.
 
     Step sizes and the speed of the coupling are those of pilots, which are thrown away: they measure what is
     dissipated where, and time goes where it is (Sivak and Crooks 2012).

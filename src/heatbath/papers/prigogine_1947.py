@@ -127,25 +127,14 @@ def excess_figure() -> Figure:
     for name, color in (("stationary", BLUE), ("least", ORANGE)):
         made = [network(d).entropy_production(getattr(network(d), name)) for d in differences]
         left.plot(differences, made, color=color, label=name, linestyle="-" if name == "stationary" else "--")
-    left.set(
-        title="Entropy production",
-        xlabel="dT/T of the baths",
-        ylabel="nats per unit time",
-        xscale="log",
-        yscale="log",
-    )
-    legend_above(left)
+    left.set(title="Entropy production", ylabel="nats per unit time")
     right.plot(differences, shares, color=BLUE)
     right.plot(
         differences, shares[0] * (differences / differences[0]) ** 2, color=GREY, linestyle=":", label="dT^2"
     )
-    right.set(
-        title="Stationary above least",
-        xlabel="dT/T of the baths",
-        ylabel="share of the least",
-        xscale="log",
-        yscale="log",
-    )
+    right.set(title="Stationary above least", ylabel="share of the least")
+    for axes in (left, right):
+        axes.set(xlabel="dT/T of the baths", xscale="log", yscale="log")
+        legend_above(axes)
     right.set_ylim(shares[0] / 2, 10 * max(shares))
-    legend_above(right)
     return figure

@@ -63,35 +63,16 @@ class FokkerPlanck:
         scale, climb = self.temperature / (self.friction * step**2), np.diff(self._energy)
         return scale * np.exp(-climb / 2), scale * np.exp(climb / 2)
 
-    @cached_property
+    @property
     def spectral_gap(self) -> float:
         """The slowest rate of relaxation: for two basins, the sum of the rates of escape from either."""
-        rates, modes = self._spectrum
-        if rates[1] > CLEAR * rates[-1]:
-            return float(rates[1])
-        # Behind a high barrier the eigenvalue drowns in rounding: inverse iteration by sums of fluxes.
-        rest, up = self.equilibrium, self.rates[0]
-        slow, gap = modes[:, 1] / np.sqrt(rest), np.nan
-        with np.errstate(all="ignore"):
-            for _ in range(ITERATIONS):
-                slow = slow - rest @ slow
-                slow = slow / np.abs(slow).max()
-                flux = rest * slow
-                left, right = np.cumsum(flux)[:-1], -np.cumsum(flux[::-1])[::-1][1:]
-                through = np.where(np.cumsum(rest)[:-1] < 0.5, left, right)
-                after = -np.append(0.0, np.cumsum(through / (rest[:-1] * up)))
-                after = after - rest @ after
-                gap, slow = (flux @ slow) / (flux @ after), after
-        if not gap > 0:
-            raise Refused("the barrier is too high for the spectral gap in double precision")
-        return float(gap)
+        return float(self._spectrum[0][1])
 
     def after(self, time: float, start: ArrayLike) -> np.ndarray:
         """The distribution ``time`` after ``start``."""
         rates, modes = self._spectrum
         root = np.sqrt(self.equilibrium)
         start = distribution("start", start, len(root))
-        rates = np.concatenate([[0.0, self.spectral_gap], rates[2:]])
         decay = np.exp(-rates * float(_checks.nonnegative("time", time)))
         law = root * (modes @ (decay * (modes.T @ (start / root))))
         return np.maximum(law, 0) / np.maximum(law, 0).sum()
@@ -153,7 +134,29 @@ class FokkerPlanck:
         across = modes[:, :2] - np.outer(root, root @ modes[:, :2])
         sizes = np.linalg.norm(across, axis=0)
         modes[:, 0], modes[:, 1] = root, (across / sizes)[:, np.argmax(sizes)]
-        return np.maximum(rates, 0.0), modes
+        rates = np.maximum(rates, 0.0)
+        if rates[1] <= CLEAR * rates[-1]:
+            rates[1] = self._gap_by_fluxes(modes[:, 1] / root)
+        rates[0] = 0.0
+        return rates, modes
+
+    def _gap_by_fluxes(self, slow: np.ndarray) -> float:
+        """Where the eigenvalue drowns in rounding: by inverse iteration in sums of fluxes, from a guess of
+        its mode over the square root of equilibrium."""
+        rest, up, gap = self.equilibrium, self.rates[0], np.nan
+        with np.errstate(all="ignore"):
+            for _ in range(ITERATIONS):
+                slow = slow - rest @ slow
+                slow = slow / np.abs(slow).max()
+                flux = rest * slow
+                left, right = np.cumsum(flux)[:-1], -np.cumsum(flux[::-1])[::-1][1:]
+                through = np.where(np.cumsum(rest)[:-1] < 0.5, left, right)
+                after = -np.append(0.0, np.cumsum(through / (rest[:-1] * up)))
+                after = after - rest @ after
+                gap, slow = (flux @ slow) / (flux @ after), after
+        if not gap > 0:
+            raise Refused("the barrier is too high for the spectral gap in double precision")
+        return float(gap)
 
 
 def even_grid(grid: ArrayLike) -> np.ndarray:

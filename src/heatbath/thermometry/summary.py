@@ -183,19 +183,17 @@ def _row(layer: str, size: int, sums: Mapping[str, Sequence[np.ndarray]], clippe
     verdict = _verdict(sums, ratio, size, level)
     unclear = _unclear(ratio)
     not_yet = "" if verdict == STATIONARY else f"{verdict}: not the average of a stationary state"
+    doubt = unclear if verdict == TOO_FEW else not_yet
     undefined = UNDEFINED.get(verdict, "")
     return Row(
         layer,
         size,
         _estimate(
-            temperature,
-            unclear if verdict == TOO_FEW else not_yet,
-            undefined,
-            f"its updates shake {layer} like a bath of this temperature",
+            temperature, doubt, undefined, f"its updates shake {layer} like a bath of this temperature"
         ),
         _estimate(
             virial,
-            unclear if verdict == TOO_FEW else not_yet,
+            doubt,
             undefined * (verdict != STILL) or clipped,
             f"{layer} spreads in the loss as at this temperature",
         ),

@@ -148,8 +148,7 @@ class Thermometer:
 
     def _write(self, summary: Summary) -> None:
         """To the sink, at most once a step."""
-        scalars = summary.scalars()
-        if self._sink is not None and scalars and self.steps > self._written:
+        if self._sink is not None and self.steps > self._written and (scalars := summary.scalars()):
             self._written = self.steps
             self._sink(scalars, self.steps)
 
