@@ -130,6 +130,19 @@ def test_blocks_are_those_of_the_core():
     np.testing.assert_allclose(found.open[..., :4], core.open[..., :4])
 
 
+@pytest.mark.parametrize("clip", [optax.clip_by_global_norm(0.1), optax.clip(0.05)])
+def test_gradients_clipped_before_it_reads_them_are_noticed(clip):
+    inputs = jnp.concatenate([INPUTS] * 3)
+    reasons = [
+        read(train(optimizer, start(), inputs)[1]).total.virial_temperature.reason
+        for optimizer in (
+            optax.chain(clip, thermometer(optax.sgd(0.05), learning_rate=0.05, every=1)),
+            thermometer(optax.chain(clip, optax.sgd(0.05)), learning_rate=0.05, every=1),
+        )
+    ]
+    assert ["pile up" in reason for reason in reasons] == [True, False]
+
+
 def test_micro_gradients_give_the_noise_scale():
     """Gradients (3, 0, ...) + noise of covariance 1 in 20 dimensions: scale 20/9; level 1e-5."""
     optimizer = thermometer(optax.sgd(1e-6), learning_rate=1e-6, every=1)

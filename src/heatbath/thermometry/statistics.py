@@ -23,6 +23,7 @@ from heatbath.errors import Refused
 from heatbath.thermometry.summary import Summary, summarise
 
 MOST_BLOCKS = 128
+RESOLUTION = 1e-5  # relative, of clipped norms: clip_grad_norm_ itself leaves them 1e-6/norm apart
 GRADIENTS_EVERY = 20  # steps at least between readings of the gradients: they cost more than the updates
 QUANTITIES = (
     "updates",  # observed updates: 1, or 0 where this observation has none
@@ -105,21 +106,24 @@ class Ceiling:
     touched: int = 0
     seen: int = 0
 
-    RESOLUTION = 1e-5  # clip_grad_norm_ itself leaves norms 1e-6/norm apart
     FEWEST, SHARE = 3, 0.02
 
     def add(self, size: float) -> None:
-        if not (math.isfinite(size) and size > 0):
-            return
-        self.seen += 1
-        if size > self.highest * (1 + self.RESOLUTION):
-            self.highest, self.touched = size, 1
-        elif size > self.highest * (1 - self.RESOLUTION):
-            self.touched += 1
+        highest, touched, seen = touch((self.highest, self.touched, self.seen), size)
+        self.highest, self.touched, self.seen = float(highest), int(touched), int(seen)
 
     @property
     def reached(self) -> bool:
         return self.touched >= max(self.FEWEST, self.SHARE * self.seen)
+
+
+def touch(ceiling: Any, size: Any, xp: Any = np) -> Any:
+    """The three numbers of a `Ceiling` after one more ``size``; only finite and positive ones count."""
+    highest, touched, seen = ceiling
+    above, there = size > highest * (1 + RESOLUTION), size >= highest * (1 - RESOLUTION)
+    now = (xp.where(above, size, highest), xp.where(above, 1, touched + there), seen + 1)
+    counts = xp.isfinite(size) & (size > 0)
+    return [xp.where(counts, new, old) for new, old in zip(now, ceiling, strict=True)]
 
 
 @dataclass

@@ -16,24 +16,27 @@ from heatbath.thermometry.statistics import (
     GRADIENTS_EVERY,
     MOST_BLOCKS,
     QUANTITIES,
+    Ceiling,
     Series,
     Statistics,
     micro_batch_estimates,
     observation,
+    touch,
 )
 from heatbath.thermometry.summary import Summary
 
 Labels = Callable[[str], str]
 COLUMNS = 128
+CEILINGS = slice(1, 4), slice(4, 7)  # of the gradients' norms and of their largest components
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ThermometerState:
     """``inner``: the optimizer's own state. The rest is a `Series` in two arrays of fixed shape (each array
-    costs time at every call): ``sums`` (blocks + 2, layers, quantities), after the blocks the open one and
-    |theta|^2 after the last observed step; ``counts``: steps, full blocks, observations in the open one,
-    length of a block. Read it with `read`."""
+    costs time at every call): ``sums`` (blocks + 2, layers, quantities), after the blocks the open one, last
+    |theta|^2 after the last observed step and the `CEILINGS`, the same for all layers; ``counts``: steps,
+    full blocks, observations in the open one, length of a block. Read it with `read`."""
 
     inner: Any
     sums: Array
@@ -47,7 +50,7 @@ class ThermometerState:
         return self.counts[0]
 
 
-def _added(state: ThermometerState, row: Array, squared: Array) -> tuple[Array, Array]:
+def _added(state: ThermometerState, row: Array, last: Array) -> tuple[Array, Array]:
     """``sums`` and ``counts`` after one more observation, as `Series.add` does it."""
     steps, full, filled, length = state.counts
     blocks, still_open, filled = state.sums[:-2], state.sums[-2] + row, filled + 1
@@ -56,7 +59,6 @@ def _added(state: ThermometerState, row: Array, squared: Array) -> tuple[Array, 
     full = full + closed
     crowded = full == MOST_BLOCKS
     halved = jnp.concatenate([blocks[::2] + blocks[1::2], jnp.zeros_like(blocks[::2])])
-    last = jnp.broadcast_to(squared[:, None], row.shape)
     sums = [jnp.where(crowded, halved, blocks), jnp.where(closed, 0.0, still_open)[None], last[None]]
     counts = [steps, full // (1 + crowded), jnp.where(closed, 0, filled), length * (1 + crowded)]
     return jnp.concatenate(sums), jnp.stack(counts)
@@ -113,7 +115,7 @@ def thermometer(
         Statistics(layers, tuple(sizes.values()))  # refuses a model without parameters
         state = ThermometerState(
             inner.init(params),
-            jnp.zeros((MOST_BLOCKS + 2, len(layers), len(QUANTITIES)), float).at[-1].set(jnp.nan),
+            jnp.zeros((MOST_BLOCKS + 2, len(layers), len(QUANTITIES)), float).at[-1, :, 0].set(jnp.nan),
             jnp.array([0, 0, 0, 1]),
             layers,
             tuple(sizes.values()),
@@ -160,12 +162,13 @@ def thermometer(
             def pull() -> list[Array]:
                 gradient = _floating(gradients, params)
                 pairs = (position, gradient), (gradient, gradient), (position, position)
-                return [by_layer(_dots(*pair)) for pair in pairs]
+                largest = jnp.stack([jnp.abs(g).max(initial=0) for g in gradient]).max()
+                return [*(by_layer(_dots(*pair)) for pair in pairs), largest]
 
             stride = -(-GRADIENTS_EVERY // every)
             read_now = (state.steps + 1) // every % stride == 0
-            pull_along, pull_squared, position_squared = jax.lax.cond(
-                read_now, pull, lambda: [nothing.astype(x.dtype) for x in jax.eval_shape(pull)]
+            pull_along, pull_squared, position_squared, largest = jax.lax.cond(
+                read_now, pull, lambda: [jnp.full(x.shape, jnp.nan, x.dtype) for x in jax.eval_shape(pull)]
             )
             signal, noise = nothing, nothing
             if micro_gradients is not None and micro_batch_size is not None:
@@ -187,7 +190,13 @@ def thermometer(
                 (state.sums[-1, :, 0] - after) / every if every > 1 else jnp.nan,
                 xp=jnp,
             )
-            return _added(state, row.astype(float), after)
+            norm, component = (
+                touch(state.sums[-1, 0, columns], size, jnp)
+                for columns, size in zip(CEILINGS, (jnp.sqrt(pull_squared.sum()), largest), strict=True)
+            )
+            last = jnp.zeros_like(state.sums[-1]).at[:, 0].set(after)
+            last = last.at[:, 1:7].set(jnp.stack([*norm, *component]))
+            return _added(state, row.astype(float), last)
 
         due = (state.steps + 1) % every == 0
         sums, counts = jax.lax.cond(due, observed, lambda: (state.sums, state.counts))
@@ -212,7 +221,8 @@ def statistics(state: Any) -> Statistics:
     shape = np.shape(mine.sums)[-3:]
     every_sums, every_counts = np.reshape(mine.sums, (-1, *shape)), np.reshape(mine.counts, (-1, 4))
     for sums, (_, full, filled, length) in zip(every_sums.astype(float), every_counts, strict=True):
-        series = Series(sums[:full], sums[-2], int(length), int(filled))
+        norm, largest = (Ceiling(*sums[-1, 0, columns].tolist()) for columns in CEILINGS)
+        series = Series(sums[:full], sums[-2], int(length), int(filled), norm, largest)
         total = total.merge(Statistics(mine.layers, mine.sizes, total.skipped, [series]))
     return total
 
