@@ -150,6 +150,14 @@ def test_the_table(heatbath, asked):
     assert (again.code, again.out, again.err) == (3, "", "")
 
 
+def test_large_files_show_what_is_being_done(heatbath, asked, monkeypatch):
+    asked(*gaussian(2.0, 1.0))
+    monkeypatch.setattr("heatbath.cli.work.LARGE", 100)
+    answer = heatbath("work", "forward.csv", "reverse.csv")
+    assert answer.err == "reading forward.csv and reverse.csv ...\nestimating ...\ndrawing ...\n"
+    assert heatbath("work", "forward.csv", "--quiet").err == ""
+
+
 def test_pictures_take_the_next_free_name(asked):
     work = gaussian(3.0, 1.0)
     assert [asked(*work)["figure"] for _ in range(2)] == ["forward-work-001.svg", "forward-work-002.svg"]

@@ -3,6 +3,7 @@
 import itertools
 import math
 import os
+import sys
 import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from heatbath.estimate import Estimate, with_error
 
 ONE_DIRECTION = "one direction only: give the work of reverse runs too"
 TEXT = 76  # characters of a line of a reason
+LARGE = 5_000_000  # bytes of files that take seconds
 
 
 @click.command("work", short_help="Free energies from measured work, with a picture.")
@@ -59,6 +61,14 @@ def command(
     path = picture(out, forward)
     check_out(path)
     first, second = columns(column, reverse)
+    files = [file for file in dict.fromkeys((forward, reverse)) if file is not None]
+    slow = not quiet and sum(file.stat().st_size for file in files if file.is_file()) > LARGE
+
+    def say(what: str) -> None:
+        if slow:
+            print(f"{what} ...", file=sys.stderr, flush=True)
+
+    say(f"reading {' and '.join(map(str, files))}")
     if reverse == forward and first != second:
         there, back = read_cycles(forward, first, second)
     else:
@@ -67,7 +77,9 @@ def command(
     there = there / temperature
     if back is not None:
         back = (-back if negate_reverse else back) / temperature
+    say("estimating")
     found = Found.of(there, back)
+    say("drawing")
     write_out(path, found.drawn(there, back, path.suffix))
     result = {
         "forward": str(forward),
