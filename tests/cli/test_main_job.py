@@ -129,6 +129,22 @@ def test_interrupts_name_the_command_that_resumes(tiny, heatbath, monkeypatch, s
     assert Path("my run/config.toml").exists()
 
 
+def test_an_interrupt_as_soon_as_the_folder_is_there_names_the_command(tiny, heatbath, monkeypatch):
+    from heatbath.learning.fit import create
+
+    def interrupted(*arguments):
+        create(*arguments).close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("heatbath.learning.fit.create", interrupted)
+    answer = heatbath("learn", "tiny.csv", *LEARN, "--out", "run")
+    assert (answer.code, answer.err) == (
+        130,
+        "error: interrupted; nothing is lost; continue: heatbath resume run\n",
+    )
+    assert "interrupted" in Path("run/log.txt").read_text()
+
+
 def test_refused_at_the_start_leaves_nothing(tiny, refused, monkeypatch):
     def fit(folder, progress):
         raise Refused("the energy or its gradient is not finite at the start of replica 0")

@@ -21,7 +21,9 @@ def command(run: Path, more: int | None, as_json: bool, quiet: bool) -> int:
     """Take RUN to the number of steps asked for; what comes out is what an undisturbed run gives."""
     if more is not None and more < 1:
         raise Refused(f"--more {more}: give a whole number of steps, at least 1")
-    with RunFolder.open(run, write=True) as folder:
+    from heatbath.cli import sampling
+
+    with sampling.resumable(run), RunFolder.open(run, write=True) as folder:
         check_config(folder.config)
         settings = Settings.from_config(folder.config)
         if more is not None:
@@ -29,8 +31,5 @@ def command(run: Path, more: int | None, as_json: bool, quiet: bool) -> int:
             if folder.steps("sample") == settings.steps:
                 folder.reopen("sample")
             folder.set_config({**folder.config, **longer.to_config()})
-        from heatbath.cli import sampling
-
-        with sampling.resumable(folder):
-            sampling.prepare()
-            return sampling.complete(folder, as_json=as_json, quiet=quiet)
+        sampling.prepare()
+        return sampling.complete(folder, as_json=as_json, quiet=quiet)

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def begin(path: Path, problem: Problem, settings: Settings, *, as_json: bool, qu
     prepare()
     from heatbath.learning.fit import create
 
-    with create(path, problem, settings) as folder, resumable(folder):
+    with resumable(path), create(path, problem, settings) as folder:
         try:
             return complete(folder, as_json=as_json, quiet=quiet)
         except Refused:
@@ -81,15 +81,19 @@ def begin(path: Path, problem: Problem, settings: Settings, *, as_json: bool, qu
 
 
 @contextmanager
-def resumable(folder: RunFolder) -> Iterator[None]:
-    """An interrupt, or a reader of the progress who has gone, ends with the command that continues."""
+def resumable(path: Path) -> Iterator[None]:
+    """An interrupt, or a reader of the progress who has gone, ends with the command that continues the run at
+    ``path``, as soon as there is one."""
     try:
         yield
     except (Interrupted, KeyboardInterrupt, BrokenPipeError) as stop:
         leave()
+        if not (path / "config.toml").exists():
+            raise
         message = str(stop) if isinstance(stop, Interrupted) else "interrupted"
-        folder.log(message)
-        kept = f"nothing is lost; continue: heatbath resume {_word(folder.path)}"
+        with suppress(Refused), RunFolder.open(path, write=True) as folder:
+            folder.log(message)
+        kept = f"nothing is lost; continue: heatbath resume {_word(path)}"
         raise Interrupted(f"{message}; {kept}") from stop
 
 
