@@ -36,7 +36,7 @@ def check(script: Path, *arguments: str, env: dict[str, str]) -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
-@pytest.mark.parametrize(("kind", "trials"), [("KILL", 10), ("TERM", 3)])
+@pytest.mark.parametrize(("kind", "trials"), [("KILL", 6), ("TERM", 2)])
 def test_killed_runs_end_in_the_same_bytes(tiny, shared, env, kind, trials):
     start = f"{HEATBATH} learn {tiny}/tiny.csv {SMALL} --steps {STEPS} --out {{out}}"
     resume = f"{HEATBATH} resume {{out}} --quiet"
