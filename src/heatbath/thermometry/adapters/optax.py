@@ -27,7 +27,8 @@ from heatbath.thermometry.summary import Summary
 
 Labels = Callable[[str], str]
 COLUMNS = 128
-CEILINGS = slice(1, 4), slice(4, 7)  # of the gradients' norms and of their largest components
+CEILINGS = slice(1, 7)  # highest, touched and seen, each of the gradients' norms and largest components
+SPARE = len(QUANTITIES) - CEILINGS.stop
 
 
 @jax.tree_util.register_dataclass
@@ -159,23 +160,25 @@ def thermometer(
             change = [-leaf for leaf in _floating(again, params)]
             nothing = jnp.full(len(state.layers), jnp.nan)
 
+            # At every step ``along`` itself tells what |theta|^2 does; else it is needed at each observation.
+            squares = by_layer(_dots(position, position)) if every > 1 else None
+
             def pull() -> list[Array]:
                 gradient = _floating(gradients, params)
-                pairs = (position, gradient), (gradient, gradient), (position, position)
                 largest = jnp.stack([jnp.abs(g).max(initial=0) for g in gradient]).max()
-                return [*(by_layer(_dots(*pair)) for pair in pairs), largest]
+                pairs = [(position, gradient), (gradient, gradient)] + [(position, position)] * (every == 1)
+                return [largest, *(by_layer(_dots(*pair)) for pair in pairs)]
 
             stride = -(-GRADIENTS_EVERY // every)
             read_now = (state.steps + 1) // every % stride == 0
-            pull_along, pull_squared, position_squared, largest = jax.lax.cond(
+            largest, pull_along, pull_squared, *rest = jax.lax.cond(
                 read_now, pull, lambda: [jnp.full(x.shape, jnp.nan, x.dtype) for x in jax.eval_shape(pull)]
             )
+            position_squared = rest[0] if squares is None else squares
             signal, noise = nothing, nothing
             if micro_gradients is not None and micro_batch_size is not None:
                 signal, noise = map(by_layer, _split(_floating(micro_gradients, params), micro_batch_size))
             along, squared = by_layer(_dots(position, change)), by_layer(_dots(change, change))
-            if every > 1:  # at every step ``along`` itself tells what |theta|^2 does
-                position_squared = by_layer(_dots(position, position))
             after = (position_squared - 2 * along + squared).astype(float)
             row = observation(
                 along,
@@ -190,12 +193,11 @@ def thermometer(
                 (state.sums[-1, :, 0] - after) / every if every > 1 else jnp.nan,
                 xp=jnp,
             )
-            norm, component = (
-                touch(state.sums[-1, 0, columns], size, jnp)
-                for columns, size in zip(CEILINGS, (jnp.sqrt(pull_squared.sum()), largest), strict=True)
-            )
-            last = jnp.zeros_like(state.sums[-1]).at[:, 0].set(after)
-            last = last.at[:, 1:7].set(jnp.stack([*norm, *component]))
+            ceilings = state.sums[-1, 0, CEILINGS].reshape(3, 2)
+            sizes = jnp.stack([jnp.sqrt(pull_squared.sum()), largest])
+            known = jnp.concatenate([jnp.ravel(jnp.stack(touch(ceilings, sizes, jnp))), jnp.zeros(SPARE)])
+            of_all = jnp.broadcast_to(known, (len(state.layers), known.size))
+            last = jnp.concatenate([after[:, None], of_all], axis=1)
             return _added(state, row.astype(float), last)
 
         due = (state.steps + 1) % every == 0
@@ -221,7 +223,7 @@ def statistics(state: Any) -> Statistics:
     shape = np.shape(mine.sums)[-3:]
     every_sums, every_counts = np.reshape(mine.sums, (-1, *shape)), np.reshape(mine.counts, (-1, 4))
     for sums, (_, full, filled, length) in zip(every_sums.astype(float), every_counts, strict=True):
-        norm, largest = (Ceiling(*sums[-1, 0, columns].tolist()) for columns in CEILINGS)
+        norm, largest = (Ceiling(*column) for column in sums[-1, 0, CEILINGS].reshape(3, 2).T.tolist())
         series = Series(sums[:full], sums[-2], int(length), int(filled), norm, largest)
         total = total.merge(Statistics(mine.layers, mine.sizes, total.skipped, [series]))
     return total
