@@ -58,6 +58,7 @@ def test_the_answer_and_the_report(stirred, tmp_path, heatbath):
     assert found["minibatch_heating"] == pytest.approx(0.375)
     assert found["gradient_evaluations"] == 2 * (2000 + 100 + 100)
     assert tree(run) == tree(stirred / "run")
+    assert json.loads((run / "verdict.json").read_text(), parse_constant=pytest.fail)["acceptance"] is None
     page = (run / "report.html").read_text()
     for words in (
         "sghmc, minibatches of 10 rows",

@@ -108,6 +108,11 @@ def _silence(stream: Any) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def json_file(value: Any) -> bytes:
+    """What a file of JSON holds: no NaN, which strict readers refuse."""
+    return (json.dumps(_plain(value), indent=1) + "\n").encode()
+
+
 def _plain(value: Any) -> Any:
     """JSON has no NaN or infinity: they become null."""
     if isinstance(value, dict):

@@ -1,6 +1,5 @@
 """`heatbath evidence`: models compared by the probability that they give to the data."""
 
-import json
 import math
 import os
 import sys
@@ -12,7 +11,7 @@ import click
 import numpy as np
 from click.core import ParameterSource
 
-from heatbath.cli.answer import CHECK_FAILED, answer, common
+from heatbath.cli.answer import CHECK_FAILED, answer, common, json_file
 from heatbath.cli.learn import load_problem, load_table, numbers, own_targets, split
 from heatbath.data import DataSet, find
 from heatbath.errors import Refused
@@ -235,7 +234,7 @@ def save(job: Asked, figure: Path, models: list[dict[str, Any]], result: dict[st
             raise Refused(f"{show(folder)} is a link: remove it")
         folder.mkdir(parents=True, exist_ok=True)
         write(figure, svg(drawn, "evidence").encode())
-        write(folder / "evidence.json", (json.dumps(result, indent=1) + "\n").encode())
+        write(folder / "evidence.json", json_file(result))
         if not job.of_run:
             write(folder / "config.toml", job.config(steps).encode())
     except OSError as error:

@@ -1,13 +1,12 @@
 """`heatbath reproduce`: what a paper claims, and what we find."""
 
-import json
 import textwrap
 import time
 from pathlib import Path
 
 import click
 
-from heatbath.cli.answer import CHECK_FAILED, answer, common
+from heatbath.cli.answer import CHECK_FAILED, answer, common, json_file
 from heatbath.cli.sampling import prepare
 from heatbath.errors import Refused, Stopped
 from heatbath.papers import Job, Paper, Reproduction, find, papers
@@ -69,7 +68,7 @@ def write(path: Path, paper: Paper, found: Reproduction) -> list[str]:
     claims = {"id": paper.id, "data": found.data, "claims": [claim.to_dict() for claim in found.claims]}
     try:
         path.mkdir(parents=True)
-        write_new(path / "claims.json", (json.dumps(claims, indent=1) + "\n").encode())
+        write_new(path / "claims.json", json_file(claims))
         for name, figure in found.figures.items():
             write_new(path / f"{name}.svg", svg(figure, name).encode())
     except OSError as error:

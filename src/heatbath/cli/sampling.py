@@ -1,6 +1,5 @@
 """What `learn`, `run` and `resume` share: carry a run to its end, diagnose it, write its report."""
 
-import json
 import math
 import os
 import shlex
@@ -13,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from heatbath.cli.answer import CHECK_FAILED, answer, leave
+from heatbath.cli.answer import CHECK_FAILED, answer, json_file, leave
 from heatbath.errors import Interrupted, Refused, Stopped
 from heatbath.learning.draws import Draws
 from heatbath.learning.problem import Problem
@@ -135,7 +134,7 @@ def complete(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
         **({"unfamiliar_auroc": strange.value} if strange else {}),
     }
     with stopping(folder.path):
-        replace(folder.path / "verdict.json", (json.dumps(summary, indent=1) + "\n").encode())
+        replace(folder.path / "verdict.json", json_file(summary))
     try:
         report = write_report(folder, draws, diagnosis)
     except Refused as error:  # the disk is full
