@@ -186,7 +186,10 @@ def random_walk(problem: Any) -> Run:
         model = Model(data=np.zeros(1), prior=Prior())
         way = smc_samplers.AdaptiveTempering(model, len_chain=10, wastefree=True)
         found = particles.SMC(fk=way, N=200, verbose=False)
-        found.run()
+        try:
+            found.run()
+        except np.linalg.LinAlgError:  # 2000 particles whose covariance is singular: no answer, a miss
+            return math.nan
         return float(found.logLt)
 
     return run
