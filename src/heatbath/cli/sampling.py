@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from heatbath.learning.problem import Problem
 from heatbath.learning.settings import Settings
 from heatbath.store import RunFolder
 from heatbath.store.files import replace, show, stopping
+from heatbath.store.folder import log_line
 
 COPIES = 3  # of the metrics, held at once while they are learned
 ACCEPTANCE = 0.9  # of the steps of a run without minibatches, at least
@@ -90,8 +91,7 @@ def resumable(path: Path) -> Iterator[None]:
         if not (path / "config.toml").exists():
             raise
         message = str(stop) if isinstance(stop, Interrupted) else "interrupted"
-        with suppress(Refused), RunFolder.open(path, write=True) as folder:
-            folder.log(message)
+        log_line(path, message)
         kept = f"nothing is lost; continue: heatbath resume {_word(path)}"
         raise Interrupted(f"{message}; {kept}") from stop
 

@@ -225,15 +225,7 @@ class RunFolder:
     def log(self, message: str) -> None:
         """Append one line with the time (UTC) to log.txt."""
         self._check_writable()
-        text = " ".join(message.splitlines())
-        line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with stopping(self.path / "log.txt"):
-            fd = os.open(self.path / "log.txt", flags, 0o644)
-            try:
-                write_all(fd, line.encode("utf-8", "backslashreplace"))
-            finally:
-                os.close(fd)
+        log_line(self.path, message)
 
     def set_config(self, config: Mapping[str, Any]) -> None:
         """Replace config.toml in one move; the lock passes to the new file."""
@@ -429,3 +421,16 @@ def _store(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
 
 def _inside(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def log_line(folder: Path, message: str) -> None:
+    """Append one line with the time (UTC) to the log.txt of ``folder``, which this process writes."""
+    text = " ".join(message.splitlines())
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n"
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with stopping(folder / "log.txt"):
+        fd = os.open(folder / "log.txt", flags, 0o644)
+        try:
+            write_all(fd, line.encode("utf-8", "backslashreplace"))
+        finally:
+            os.close(fd)
