@@ -6,7 +6,8 @@ import tomllib
 import numpy as np
 import pytest
 
-from heatbath.cli.evidence import lines
+from heatbath.cli import comparison
+from heatbath.cli.comparison import lines
 
 from .conftest import documented, synthetic_run, write_table
 
@@ -20,14 +21,12 @@ def small(tmp_path_factory):
 
 @pytest.mark.slow
 def test_models_compared(small, monkeypatch, heatbath, root):
-    """And the same seed gives the same bits."""
+    """And its config.toml gives the same bits again."""
     monkeypatch.chdir(small)
     asked = ("tiny.csv", "--target", "y", "--hidden", "1", "--steps", "100", "--json", "--quiet")
     answer = heatbath("evidence", *asked)
     assert (answer.code, answer.err) == (0, "")
     found = json.loads(answer.out)
-    again = json.loads(heatbath("evidence", *asked).out)["models"]
-    assert [m["log_evidence"] for m in again] == [m["log_evidence"] for m in found["models"]]
     example = documented(root, "heatbath evidence DATA.csv --target y --hidden 2,4,8,16 --json")
     assert set(found) == set(example)
     assert [set(m) for m in found["models"]] == [set(example["models"][0])] * 3
@@ -42,10 +41,12 @@ def test_models_compared(small, monkeypatch, heatbath, root):
     assert (folder / "evidence.svg").read_text().startswith("<svg")
     assert json.loads((folder / "evidence.json").read_text())["models"] == found["models"]
     config = tomllib.loads((folder / "config.toml").read_text())
-    assert config["evidence"] == {"hidden": [1], "activation": "tanh", "steps": 100, "seed": 0}
+    asked = {"hidden": [1], "activation": "tanh", "steps": 100, "steps_by_hand": True, "seed": 0}
+    assert config["evidence"] == asked
     assert (config["data"]["rows"], config["data"]["targets"]) == (12, ["y"])
-    refused = heatbath("run", folder / "config.toml")
-    assert (refused.code, "that of `heatbath evidence`" in refused.err) == (2, True)
+    again = json.loads(heatbath("run", folder / "config.toml", "--json", "--quiet").out)
+    assert again["figure"] == "runs/tiny-evidence-002/evidence.svg"
+    assert [m["log_evidence"] for m in again["models"]] == [m["log_evidence"] for m in found["models"]]
 
 
 @pytest.mark.slow
@@ -111,6 +112,77 @@ def test_a_run_has_its_own_width(made, refused):
 
 def test_no_such_data(tiny, refused):
     assert "nowhere" in refused("evidence", "nowhere.csv", "--target", "y")
+
+
+def quick(problem, settings, quiet):
+    """In place of the computation: rows that depend on the model alone."""
+    row = {"name": str(settings.hidden[0]), "log_evidence": -1.5 * settings.hidden[0], "std_error": 0.1}
+    row |= {"lower": -4.0, "upper": None, "reliable": True, "reason": ""}
+    return [{**row, "method": method} for method in comparison.METHODS]
+
+
+@pytest.fixture
+def interrupted(tiny, monkeypatch, heatbath):
+    """A comparison that was interrupted in its second model."""
+
+    def first_alone(problem, settings, quiet):
+        if settings.hidden == (2,):
+            raise KeyboardInterrupt
+        return quick(problem, settings, quiet)
+
+    monkeypatch.setattr(comparison, "evidences", first_alone)
+    answer = heatbath("evidence", "tiny.csv", "--target", "y", "--hidden", "1,2,3", "--out", "part")
+    assert (answer.code, "heatbath resume part" in answer.err) == (130, True)
+    assert [m["name"] for m in json.loads((tiny / "part" / "evidence.json").read_text())["models"]] == [
+        "1"
+    ] * 3
+    monkeypatch.setattr(comparison, "evidences", quick)
+    return tiny / "part"
+
+
+def test_resumed_is_undisturbed(tiny, interrupted, heatbath):
+    """Finished models are not computed again; the table itself is no longer needed."""
+    heatbath("evidence", "tiny.csv", "--target", "y", "--hidden", "1,2,3", "--out", "whole")
+    (tiny / "tiny.csv").unlink()
+    answer = heatbath("resume", "part", "--json")
+    assert answer.code == 0
+    assert json.loads(answer.out) == json.loads((interrupted / "evidence.json").read_text())
+    whole = (tiny / "whole" / "evidence.json").read_text()
+    assert (interrupted / "evidence.json").read_text() == whole.replace("whole/", "part/")
+    for name in ("evidence.svg", "config.toml", "data.npz"):
+        assert (interrupted / name).read_bytes() == (tiny / "whole" / name).read_bytes()
+
+
+def test_a_comparison_is_no_run_of_learn(interrupted, refused):
+    assert "--steps" in refused("resume", interrupted, "--more", "3")
+    for verb in ("thermometer", "report", "evidence"):
+        assert "keeps no samples" in refused(verb, interrupted)
+    assert "keeps no samples" in refused("predict", interrupted, "tiny.csv")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"models": [{"name": "1"}]}', '{"models": 3}', "[]"])
+def test_damaged_answer(interrupted, refused, text):
+    (interrupted / "evidence.json").write_text(text)
+    assert "evidence.json is damaged" in refused("resume", interrupted)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("hidden = [1, 2, 3]", "hidden = 3"),
+        ("hidden = [1, 2, 3]", "hidden = []"),
+        ("hidden = [1, 2, 3]", 'hidden = ["x"]'),
+        ("steps = 1000", "steps = 0"),
+        ("seed = 0", "speed = 0"),
+        ('activation = "tanh"', 'activation = "sine"'),
+        ('task = "regression"', 'task = "guess"'),
+    ],
+)
+def test_bad_config(interrupted, refused, tiny, old, new):
+    text = (interrupted / "config.toml").read_text()
+    assert old in text
+    (tiny / "other.toml").write_text(text.replace(old, new))
+    assert "config.toml" in refused("run", "other.toml")
 
 
 def test_what_is_not_reliable_is_marked(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from heatbath.cli import comparison
 from heatbath.cli.answer import common
 from heatbath.errors import Refused
 from heatbath.learning.settings import Settings, check_config
@@ -24,6 +25,11 @@ def command(run: Path, more: int | None, as_json: bool, quiet: bool) -> int:
     from heatbath.cli import sampling
 
     with sampling.resumable(run), RunFolder.open(run, write=True) as folder:
+        if "evidence" in folder.config:
+            if more is not None:
+                raise Refused("--more is for runs of learn: give `heatbath evidence` more --steps")
+            sampling.prepare()
+            return comparison.resume(folder, as_json=as_json, quiet=quiet)
         check_config(folder.config)
         settings = Settings.from_config(folder.config)
         if more is not None:

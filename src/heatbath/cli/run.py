@@ -5,13 +5,15 @@ from pathlib import Path
 
 import click
 
+from heatbath.cli import comparison
 from heatbath.cli.answer import common
+from heatbath.cli.comparison import Comparison
 from heatbath.cli.learn import load_problem
 from heatbath.data import find
 from heatbath.data.text import quoted
 from heatbath.errors import Refused
 from heatbath.learning.problem import Problem, stored_problem
-from heatbath.learning.settings import Settings, check_config
+from heatbath.learning.settings import Settings, check_config, settings_of_evidence
 from heatbath.store import RunFolder, check_free, next_run_name
 from heatbath.store.files import open_plain, show
 from heatbath.store.layout import LARGEST_TEXT
@@ -28,14 +30,18 @@ def command(config: Path, out: Path | None, as_json: bool, quiet: bool) -> int:
     be the same numbers.
     """
     values = read(config)
-    settings = Settings.from_config(values)
-    path = next_run_name("runs", values["data"]["name"]) if out is None else out
+    compares = "evidence" in values
+    models = settings_of_evidence(values) if compares else (Settings.from_config(values),)
+    name = values["data"]["name"]
+    path = next_run_name("runs", f"{name}-evidence" if compares else name) if out is None else out
     check_free(path)
     problem = data_of(config, values)
-    settings.check_rows(len(problem.inputs))
+    if compares:
+        return comparison.begin(Comparison(problem, models, path), as_json=as_json, quiet=quiet)
+    models[0].check_rows(len(problem.inputs))
     from heatbath.cli import sampling
 
-    return sampling.begin(path, problem, settings, as_json=as_json, quiet=quiet)
+    return sampling.begin(path, problem, models[0], as_json=as_json, quiet=quiet)
 
 
 def read(config: Path) -> dict:
@@ -49,7 +55,8 @@ def read(config: Path) -> dict:
         ) from error
     except (ValueError, RecursionError) as error:
         raise Refused(f"{name} is not TOML: {error!s:.120}; give the config.toml of a run folder") from error
-    check_config(values)
+    if "evidence" not in values:
+        check_config(values)
     return values
 
 

@@ -193,7 +193,12 @@ def learned_line(draws: Draws, folder: RunFolder) -> str:
     return f"noise (standard deviation of each target): {', '.join(each)}"
 
 
-def _word(path: Path) -> str:
-    """The path as a shell takes it, relative to the current folder where it lies in it."""
+def from_here(path: Path) -> Path:
+    """Relative to the current folder where it lies in it."""
     here = Path.cwd()
-    return shlex.quote(show(path.relative_to(here) if path.is_relative_to(here) else path))
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _word(path: Path) -> str:
+    """The path as a shell takes it."""
+    return shlex.quote(show(from_here(path)))

@@ -148,7 +148,9 @@ def check_config(config: Mapping[str, Any]) -> None:
     The settings and the standardisation are checked where they are read.
     """
     if "evidence" in config:
-        raise Refused("config.toml is that of `heatbath evidence`: give what it holds to that command")
+        raise Refused(
+            "config.toml is that of `heatbath evidence`, which keeps no samples: give a run of learn"
+        )
     task = config.get("task")
     if task not in (REGRESSION, CLASSIFICATION):
         raise Refused("config.toml is that of another model: it was not made by `heatbath learn`")
@@ -163,6 +165,25 @@ def check_config(config: Mapping[str, Any]) -> None:
         names = isinstance(value, list) and value and all(isinstance(item, str) for item in value)
         if not (names if kind is list else type(value) is kind):
             raise Refused(f"config.toml: [data] {key} is {_shown(value)}: give {_GIVE[kind]}")
+
+
+def settings_of_evidence(config: Mapping[str, Any]) -> tuple[Settings, ...]:
+    """The settings of each model that ``config``, a config.toml of ``heatbath evidence``, compares, with the
+    moves of an annealing run as ``steps``. Raises `Refused` unless it is one."""
+    asked = dict(_table(config, "evidence", ("hidden", "activation", "steps", "steps_by_hand", "seed")))
+    widths = asked.pop("hidden", None)
+    if not isinstance(widths, list) or not widths:
+        raise Refused(
+            f"config.toml: [evidence] hidden is {_shown(widths)}: give a list of widths, like [2, 4]"
+        )
+    rest = {key: value for key, value in config.items() if key != "evidence"}
+    model = {"activation": asked.pop("activation", "tanh")}
+    found = []
+    for width in widths:
+        one = {**rest, "model": {**model, "hidden": [width]}, "run": asked}
+        check_config(one)
+        found.append(Settings.from_config(one))
+    return tuple(found)
 
 
 def _check_shape(shape: Any, size: int) -> None:
