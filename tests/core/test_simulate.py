@@ -29,7 +29,8 @@ REST = Control(1.0, {"stiffness": 1.0, "centre": 0.0})
 
 def run(dynamics=None, **changes):
     arguments = {"key": 1, "replicas": 3, "steps": 12, "progress": False, **changes}
-    return simulate(TRAP, dynamics or Langevin(0.3), arguments.pop("protocol", Constant(REST)), **arguments)
+    system, protocol = arguments.pop("system", TRAP), arguments.pop("protocol", Constant(REST))
+    return simulate(system, dynamics or Langevin(0.3), protocol, **arguments)
 
 
 def test_results_do_not_depend_on_chunks_or_number_of_saves(monkeypatch):
@@ -123,6 +124,15 @@ def test_replica_exchange_mixes_a_ladder_and_keeps_the_first_law():
         ({"key": -1}, "seed -1"),
         ({"key": 2**32}, "seed 4294967296"),
         ({"ledger": "full"}, "ledger 'full'"),
+        ({"steps": "many"}, "steps is 'many'"),
+        ({"replicas": None}, "replicas is None"),
+        ({"key": 1.5}, r"key is 1\.5"),
+        ({"system": lambda x: x}, "system is .*: give a System"),
+        ({"dynamics": OverdampedLangevin}, "dynamics is .*: give a Dynamics"),
+        ({"protocol": REST}, r"protocol is .*like Constant\(control\)"),
+        ({"moves": ReplicaExchange()}, "give a list"),
+        ({"protocol": Constant(Control(1.0, {**REST.couplings, "center": 0.0}))}, "coupling 'center'"),
+        ({"protocol": Constant(Control(1.0, {"stiffness": 1.0}))}, "finds no 'centre': is it a coupling"),
         ({"positions": jnp.zeros((2, 2))}, "replica axis of 3"),
         ({"positions": jnp.full((3, 2), jnp.nan)}, "not finite at the start of replica 0"),
         ({"protocol": Constant(Control(-1.0, REST.couplings))}, "temperature -1.0 is not positive"),
@@ -131,6 +141,11 @@ def test_replica_exchange_mixes_a_ladder_and_keeps_the_first_law():
 def test_bad_requests_are_refused(changes, word):
     with pytest.raises(Refused, match=word):
         run(**changes)
+
+
+def test_couplings_have_names():
+    with pytest.raises(Refused, match="give numbers by name"):
+        Control(1.0, 2.0)
 
 
 def test_an_energy_that_is_no_scalar_is_refused():

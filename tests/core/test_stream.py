@@ -88,6 +88,18 @@ def test_a_bad_minibatch_stops_the_run_with_its_last_good_state():
     assert stopped.value.run.records["position"].shape[1] == 150
 
 
+@pytest.mark.parametrize("ledger", ["energy", "path"])
+def test_the_ledger_of_a_stopped_run_is_that_of_its_last_good_state(ledger):
+    with pytest.raises(Diverged) as stopped:
+        run(Ordered(spoiled=150), ledger=ledger)
+    end, good = stopped.value.run, run(Ordered(), steps=150, ledger=ledger)
+    change = np.asarray(end.ledger.energy_change)
+    assert (change == np.asarray(good.ledger.energy_change)).all()
+    assert (change != 0).all()
+    if ledger == "path":
+        assert np.abs(np.asarray(end.ledger.residual())).max() < 1e-9
+
+
 def test_a_stream_that_ends_or_breaks_says_so():
     with pytest.raises(Diverged, match="the stream ended before step 20"):
         run(Ordered(end=20))

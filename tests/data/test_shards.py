@@ -73,7 +73,35 @@ def test_parquet_shards(folder):
         Shards(folder, 5, targets="z")
 
 
+def test_shards_that_differ_are_refused(folder):
+    np.save(folder / "inputs9.npy", np.zeros((3, 4)))
+    np.save(folder / "targets9.npy", np.zeros(3, int))
+    with pytest.raises(Refused, match=r"inputs9.*floats of shape \(4,\).*shards that are alike"):
+        Shards(folder, 5)
+    np.save(folder / "inputs9.npy", np.zeros((3, 2), int))
+    with pytest.raises(Refused, match="int64 of shape"):
+        Shards(folder, 5)
+
+
+def test_parquet_shards_that_cannot_be_used_are_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    good = {"a": [1.0, 2.0], "y": [0, 1]}
+    for bad, says in (
+        ({"b": [1.0, 2.0], "y": [0, 1]}, "shards that are alike"),
+        ({"a": ["one", "two"], "y": [0, 1]}, "column 'a' holds no numbers"),
+        ({"a": [1.0, None], "y": [0, 1]}, "column 'a' has missing values"),
+    ):
+        for number, columns in enumerate((good, bad)):
+            parquet.write_table(pyarrow.table(columns), tmp_path / f"{number}.parquet")
+        with pytest.raises(Refused, match=says):
+            Shards(tmp_path, 4, targets="y").sample(4)
+
+
 def test_refusals(folder, tmp_path):
+    for make in (lambda: Shards(None, 5), lambda: Shards(folder, 5).sample(0)):
+        with pytest.raises(Refused):
+            make()
     with pytest.raises(Refused, match="give 1 to 50"):
         Shards(folder, 51)
     with pytest.raises(Refused, match="is not a folder"):

@@ -81,7 +81,7 @@ def work_identity(dynamics, replicas=40_000):
         SGLD(0.01, Windows(3)),
         SGWORLD(0.01, 3),
         SGLD(Polynomial(0.02, 2.0, 0.6), Reshuffled(4)),
-        ControlVariateSGLD(0.01, WithReplacement(3)),
+        ControlVariateSGLD(0.05, WithReplacement(3), anchor=jnp.asarray([0.6, -0.2])),
         SGHMC(0.1, WithReplacement(3), friction=2.0),
     ],
     ids=["SGLD", "windows", "SGWORLD", "schedule", "SGLD-CV", "SGHMC"],
@@ -97,9 +97,21 @@ class Misbooked(SGLD):
         return super().path_heat(system, old, new, control, drawn, None)
 
 
+class AnchoredAtTheStart(ControlVariateSGLD):
+    """Each replica's anchor is where it starts, as without ``anchor``."""
+
+    def refusal(self):
+        return None
+
+
 @pytest.mark.teeth
 def test_heat_of_other_minibatches_is_caught():
     assert abs(work_identity(Misbooked(0.01, WithReplacement(3)))) > 5
+
+
+@pytest.mark.teeth
+def test_an_anchor_that_belongs_to_the_path_is_caught():
+    assert abs(work_identity(AnchoredAtTheStart(0.05, WithReplacement(3)))) > 5
 
 
 def test_the_runner_and_the_steps_by_hand_agree():
@@ -198,6 +210,46 @@ def test_the_anchor_moves_every_so_many_steps_in_the_runner_and_by_hand():
     assert np.allclose(state.position, run.position[0], rtol=0, atol=1e-12)
     with pytest.raises(Refused, match="the anchor moves with the path"):
         final_state(dynamics, 2, ledger="path")
+    with pytest.raises(Refused, match="the anchor is where the path starts"):
+        final_state(ControlVariateSGLD(0.01, WithReplacement(3)), 2, ledger="path")
+
+
+def test_an_anchor_that_is_given_is_that_of_all_replicas():
+    dynamics = ControlVariateSGLD(0.01, WithReplacement(3), anchor=jnp.asarray([0.6, -0.2]))
+    run = final_state(dynamics, 2)
+    assert np.allclose(run.states.memory.position, [0.6, -0.2])
+    gradient = jax.grad(posterior().energy)(dynamics.anchor, {})
+    assert np.allclose(run.states.memory.gradient, gradient, rtol=1e-12)
+    with pytest.raises(Refused, match="anchor has shape"):
+        final_state(ControlVariateSGLD(0.01, WithReplacement(3), anchor=jnp.zeros(3)), 2)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ControlVariateSGLD(0.01, anchor_every=-3),
+        lambda: ControlVariateSGLD(0.01, anchor_every=2.5),
+        lambda: ReplicaExchange(every=0),
+        lambda: SGLD(np.inf),
+        lambda: SGLD([0.1, 0.2]),
+        lambda: SGLD(None),
+        lambda: SGLD(Polynomial(-0.001, 10.0)),
+        lambda: CyclicCosine(0.001, 0),
+        lambda: PreconditionedSGLD(0.01, decay=2.0),
+        lambda: SGD(0.001, momentum=1.5),
+        lambda: SGD(0.001, dampening=0.5),
+    ],
+)
+def test_numbers_that_make_no_dynamics_are_refused_where_they_are_given(make):
+    with pytest.raises(ValueError, match=r"every|step_size|first|period|decay|momentum"):
+        make()
+
+
+def test_sizes_of_minibatches_are_whole_numbers():
+    assert Windows(np.int64(5)) == Windows(5)
+    for make in (lambda: Windows(2.5), lambda: WithReplacement("3"), lambda: Windows(5, shuffle=0.5)):
+        with pytest.raises(Refused, match="give a whole number"):
+            make()
 
 
 def test_the_preconditioner_is_the_running_mean_of_squared_mean_gradients():

@@ -45,6 +45,9 @@ def test_a_likelihood_that_broadcasts_and_data_without_items_are_refused():
     wrong = replace(linear(), log_likelihood=lambda w, x, y: -((y[:, None] - (x @ w)[None]) ** 2))
     with pytest.raises(Refused, match=r"shape \(40, 40\) for 40 items"):
         wrong.energy(jnp.zeros(3), {})
+    wrong = replace(linear(), log_likelihood=lambda w, x, y: -(((y - x @ w) ** 2)[:2]))
+    with pytest.raises(Refused, match=r"shape \(2,\) for 40 items"):
+        wrong.energy(jnp.zeros(3), {})
     with pytest.raises(Refused, match="no data items"):
         replace(linear(), data=(jnp.zeros((0, 3)), jnp.zeros(0))).energy(jnp.zeros(3), {})
 
@@ -93,6 +96,27 @@ def test_equinox_and_flax_modules_give_the_same_posterior_as_plain_functions():
     assert float(theirs.energy(variables, {})) == pytest.approx(expected, rel=1e-5)
     start = ours.init(jax.random.key(1), Control())
     assert not (ravel(start) == ravel(arrays)).any()
+
+
+def test_only_the_parameters_of_a_flax_module_move():
+    """The running averages of batch normalisation stay as they are."""
+
+    class Normed(flax.linen.Module):
+        @flax.linen.compact
+        def __call__(self, x):
+            return flax.linen.Dense(1)(flax.linen.BatchNorm(use_running_average=True)(x))
+
+    module = Normed()
+    variables = module.init(jax.random.key(0), jnp.asarray(INPUTS))
+    assert "batch_stats" in variables
+    flat = lambda p: jnp.zeros(())  # noqa: E731
+    squares = lambda out, y: -((y - out[:, 0]) ** 2) / 2  # noqa: E731
+    system = from_flax(module, variables, flat, squares, DATA)
+    position = system.init(jax.random.key(1), Control())
+    assert set(position) == {"params"}
+    assert np.isfinite(float(system.energy(position, {})))
+    with pytest.raises(Refused, match=r"give what module\.init returned"):
+        from_flax(module, {"batch_stats": {}}, flat, squares, DATA)
 
 
 NETWORK = RegressionNetwork(RNG.normal(size=(30, 3)), RNG.normal(size=(30, 2)), (5, 4), dtype="float64")

@@ -1,6 +1,7 @@
 """`heatbath thermometer`: the temperature of every layer of a run."""
 
 import math
+import sys
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from heatbath.cli.answer import answer, common
 from heatbath.cli.sampling import prepare
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate, with_error
-from heatbath.learning.settings import Settings
+from heatbath.learning.settings import Settings, check_config
 from heatbath.store import RunFolder
 from heatbath.store.files import replace, show
 
@@ -22,6 +23,11 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
 
     In equilibrium every layer is at the bath's temperature (equipartition).
     """
+    folder = RunFolder.open(run)
+    check_config(folder.config)
+    heating = heating_of(folder)
+    if not quiet:
+        print("measuring temperatures ...", file=sys.stderr, flush=True)
     prepare()
     from heatbath.learning.temperatures import BATH, LayerTemperatures, layer_temperatures
     from heatbath.plotting import svg
@@ -32,11 +38,11 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
         table = [
             f"{x.name:<18}{x.size:>8,}  {_cell(x.configurational):<22}{_cell(x.virial)}" for x in found.layers
         ]
-        capacity = f"heat capacity {found.heat_capacity}: half the number of parameters left free"
+        capacity = (
+            f"heat capacity {found.heat_capacity}: half the number of directions that the energy confines"
+        )
         return [head, *table, capacity, found.verdict(), *heating, f"figure: {path}"]
 
-    folder = RunFolder.open(run)
-    heating = heating_of(folder)
     found = layer_temperatures(folder, progress=not quiet)
     path = folder.path / "figures" / "thermometer.svg"
     figure = draw({x.name: (x.configurational, x.virial) for x in found.layers}, BATH)

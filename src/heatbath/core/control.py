@@ -7,6 +7,13 @@ import equinox as eqx
 from jax import Array
 
 from heatbath.core.numeric import numeric
+from heatbath.errors import Refused
+
+
+def _by_name(couplings: Any) -> Mapping[str, Any]:
+    if not isinstance(couplings, Mapping):
+        raise Refused(f"couplings are {couplings!r:.40}: give numbers by name, like {{'stiffness': 2.0}}")
+    return numeric(couplings)
 
 
 class Control(eqx.Module):
@@ -18,4 +25,4 @@ class Control(eqx.Module):
     """
 
     temperature: Array = eqx.field(converter=numeric, default=1.0)
-    couplings: Mapping[str, Any] = eqx.field(converter=numeric, default_factory=dict)
+    couplings: Mapping[str, Any] = eqx.field(converter=_by_name, default_factory=dict)

@@ -67,7 +67,7 @@ class Driver:
                     self._show(step, carry)
                 over = bool(self.failure) or not np.asarray(carry.alive).any()
                 if over or step in (block_end, self.steps):
-                    carry, buffer = self._close(carry, buffer, step, block)
+                    carry, buffer = self._close(carry, buffer, step, block, over)
                     self._finish(step, (step - block) // every, buffer, carry)
                     block, buffer = step, self._emptied(buffer, empty)
                 if over:
@@ -92,8 +92,10 @@ class Driver:
     def _advance(self, carry: loop.Carry, buffer: Any, step: int, end: int, block: int):
         return loop.advance(self.task, carry, buffer, jnp.asarray(step), jnp.asarray(end), jnp.asarray(block))
 
-    def _close(self, carry: loop.Carry, buffer: Any, step: int, block: int) -> tuple[loop.Carry, Any]:
-        """What is due at the end of a block."""
+    def _close(
+        self, carry: loop.Carry, buffer: Any, step: int, block: int, over: bool
+    ) -> tuple[loop.Carry, Any]:
+        """What is due at the end of a block, where the run may be ``over`` before its time."""
         return carry, buffer
 
     def _block_steps(self, shapes: Any) -> int:
@@ -201,9 +203,12 @@ class MinibatchDriver(Driver):
             self.shuffled = minibatch_loop.shuffled(self.task, jnp.asarray(self.epoch), repeated)
         return self.shuffled
 
-    def _close(self, carry: loop.Carry, buffer: Any, step: int, block: int) -> tuple[loop.Carry, Any]:
-        if self.task.ledger == "off" or (self.sink is None and step < self.steps):
-            return carry, buffer  # blocks in memory are short
+    def _close(
+        self, carry: loop.Carry, buffer: Any, step: int, block: int, over: bool
+    ) -> tuple[loop.Carry, Any]:
+        on_the_way = self.sink is None and step < self.steps and not over  # blocks in memory are short
+        if self.task.ledger == "off" or on_the_way or not step:
+            return carry, buffer
         return minibatch_loop.closed(self.task, carry, buffer, jnp.asarray(step), jnp.asarray(block))
 
 

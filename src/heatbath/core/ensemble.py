@@ -8,7 +8,7 @@ from jax import Array
 from heatbath.core.control import Control
 from heatbath.core.dynamics import Dynamics
 from heatbath.core.ledger import Ledger
-from heatbath.core.numeric import integer
+from heatbath.core.numeric import integer, traced
 from heatbath.core.system import System
 
 
@@ -20,6 +20,10 @@ class EnsembleMove(eqx.Module):
     """
 
     every: Array = eqx.field(converter=integer, kw_only=True, default=1)
+
+    def __check_init__(self):
+        if not traced(self.every) and int(self.every) < 1:
+            raise ValueError(f"every is {self.every}: give a number of steps, 1 or more")
 
     def apply(
         self,

@@ -15,7 +15,8 @@ from heatbath.core.ledger import Ledger
 from heatbath.core.numeric import all_finite, float_dtype, select
 from heatbath.core.observer import Observer, Snapshot
 from heatbath.core.protocol import Constant, PerReplica, Protocol
-from heatbath.core.system import System
+from heatbath.core.system import System, energy_at
+from heatbath.errors import Refused
 
 INIT_STREAM = 2**32 - 1  # folded into the run's key where a replica's number would stand: never one
 MOVE_STREAM = 2**32 - 2
@@ -108,7 +109,9 @@ def start(task: Task, positions: Any) -> Carry:
         state = dynamics.init(task.system, position, control, Draw(key, jnp.ones((), int)))
         return state, dynamics.energy(task.system, state, control)
 
-    states, energy = task.each(init)(positions, task.controls(jnp.zeros((), int)), task.init_keys())
+    controls = task.controls(jnp.zeros((), int))
+    _check_couplings(task.system, *jax.tree.map(lambda x: x[0], (positions, controls.couplings)))
+    states, energy = task.each(init)(positions, controls, task.init_keys())
     info = {}
     if not isinstance(task.method, MinibatchDynamics):
         info = eqx.filter_eval_shape(_step, task, states, jnp.zeros((), int))[1].info
@@ -124,6 +127,19 @@ def start(task: Task, positions: Any) -> Carry:
         first_bad_step=jnp.full(task.replicas, -1, jnp.zeros((), int).dtype),
         totals={name: jnp.zeros(task.replicas, float_dtype()) for name in info},
     )
+
+
+def _check_couplings(system: System, position: Any, couplings: Mapping[str, Any]) -> None:
+    """Raises `Refused` for a coupling that the energy does not depend on: it would be moved without work."""
+    if not couplings:
+        return
+    program = jax.make_jaxpr(lambda x, c: energy_at(system, x, c))(position, couplings).jaxpr
+    used = {id(x) for x in (*program.outvars, *(x for line in program.eqns for x in line.invars))}
+    leaves = jax.tree_util.tree_leaves_with_path(couplings)
+    for (path, _), variable in zip(leaves, program.invars[-len(leaves) :], strict=True):
+        if id(variable) not in used:
+            name = jax.tree_util.keystr(path, simple=True)
+            raise Refused(f"the energy does not depend on the coupling '{name}': check its name")
 
 
 def record_shapes(task: Task, carry: Carry) -> Any:

@@ -102,12 +102,14 @@ def simulate(
     for data that do not fit into memory (`heatbath.data.Shards`); the dynamics then has ``batches=None``. A
     minibatch that cannot be used ends the run with `Diverged`, which says why.
     """
+    _check_kinds(system, dynamics, protocol, moves)
     method = dynamics.stacked if isinstance(dynamics, PerReplica) else dynamics
     minibatches = isinstance(method, MinibatchDynamics)
     mode = _ledger_mode(method, ledger)
     if moves and isinstance(dynamics, PerReplica):
         raise Refused("ensemble moves need one dynamics for all replicas: what they swap must fit everywhere")
-    _check_counts(replicas=replicas, steps=steps, every=every, energy_every=energy_every or 1)
+    energies = 1 if energy_every is None else energy_every
+    _check_counts(replicas=replicas, steps=steps, every=every, energy_every=energies)
     if energy_every is not None and not minibatches:
         raise Refused(
             f"energy_every is for minibatch dynamics: {type(method).__name__} knows its energy at every step"
@@ -130,7 +132,11 @@ def simulate(
     if task.replicas > replicas and positions is not None:
         positions = jax.tree.map(lambda x: jnp.concatenate([x, x]), positions)
     began, compiled = time.perf_counter(), _compiling.seconds
-    carry = _start(task, positions)
+    try:
+        carry = _start(task, positions)
+    except KeyError as error:
+        names = ", ".join(task.controls(jnp.zeros((), int)).couplings) or "none"
+        raise Refused(f"the system finds no {error}: is it a coupling? the control has {names}") from error
     bar = progress if isinstance(progress, Progress) else Progress()
     driver = (MinibatchDriver if minibatches else Driver)(
         task, steps, replicas, sink, None if progress is False else bar, stream
@@ -153,6 +159,8 @@ def run_key(key: Array | int) -> Array:
         if not 0 <= key < LIMIT:
             raise Refused(f"seed {key} is out of range: give a whole number from 0 to {LIMIT - 1}")
         return jax.random.key(int(key))
+    if not isinstance(key, Array):
+        raise Refused(f"key is {key!r:.40}: give a whole number from 0 to {LIMIT - 1}, or a JAX key")
     return key
 
 
@@ -186,10 +194,30 @@ def _ledger_mode(method: Dynamics, ledger: str | None) -> str:
     return mode
 
 
+def _check_kinds(system: Any, dynamics: Any, protocol: Any, moves: Any) -> None:
+    """Raises `Refused` where a part of a run is something else."""
+    method, path = (x.stacked if isinstance(x, PerReplica) else x for x in (dynamics, protocol))
+    for name, value, kind, advice in (
+        ("system", system, System, "a System, like heatbath.systems.Posterior"),
+        (
+            "dynamics",
+            method,
+            Dynamics,
+            "a Dynamics, like SGLD(0.01), or Optax(...) of an optax transformation",
+        ),
+        ("protocol", path, Protocol, "a Protocol, like Constant(control)"),
+    ):
+        if not isinstance(value, kind):
+            raise Refused(f"{name} is {value!r:.60}: give {advice}")
+    if not isinstance(moves, Sequence) or not all(isinstance(move, EnsembleMove) for move in moves):
+        raise Refused(f"moves are {moves!r:.60}: give a list, like [ReplicaExchange(every=10)]")
+
+
 def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
-        if int(value) != value or not 1 <= value < LIMIT:
-            raise Refused(f"{name} is {value}: give a whole number from 1 to {LIMIT - 1}")
+        whole = isinstance(value, int | np.integer) or (isinstance(value, float) and value.is_integer())
+        if not whole or not 1 <= value < LIMIT:
+            raise Refused(f"{name} is {value!r:.40}: give a whole number from 1 to {LIMIT - 1}")
 
 
 def _check_stream(system: System, method: Dynamics, stream: Stream) -> None:

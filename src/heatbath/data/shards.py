@@ -36,8 +36,17 @@ class Shards:
     ):
         if not isinstance(seed, int) or seed < 0:
             raise Refused(f"seed is {seed!r:.40}: give a whole number, 0 or more")
+        if not isinstance(folder, str | Path):
+            raise Refused(f"folder is {folder!r:.40}: give the path of the folder with the shards")
         self.size, self.seed, self.dtype = size, seed, _floating(dtype)
         self.shards = _shards(Path(folder), (targets,) if isinstance(targets, str) else tuple(targets))
+        forms = [shard.form() for shard in self.shards]
+        for shard, form in zip(self.shards, forms, strict=True):
+            if form != forms[0]:
+                raise Refused(
+                    f"{quoted(shard.name)} holds {form}, {quoted(self.shards[0].name)} {forms[0]}: "
+                    "give shards that are alike"
+                )
         self.n_items = sum(shard.rows() for shard in self.shards)
         if not isinstance(size, int) or not 1 <= size <= self.n_items:
             raise Refused(f"a minibatch of {size} from {self.n_items} rows: give 1 to {self.n_items}")
@@ -51,6 +60,8 @@ class Shards:
 
     def sample(self, rows: int) -> Rows:
         """The first minibatches, ``rows`` rows or somewhat more: what an energy can be estimated from."""
+        if not rows >= 1:
+            raise Refused(f"rows is {rows!r:.40}: give a whole number, 1 or more")
         found = list(islice(self(0), min(-(-rows // self.size), self.n_items // self.size)))
         return np.concatenate([x for x, _ in found]), np.concatenate([y for _, y in found])
 
@@ -101,6 +112,14 @@ class _Arrays:
     def rows(self) -> int:
         return len(self.read()[0])
 
+    @property
+    def name(self) -> str:
+        return str(self.inputs)
+
+    def form(self) -> str:
+        """What an item is."""
+        return " and ".join(f"{_kind(a.dtype)} of shape {a.shape[1:]}" for a in self.read())
+
 
 @dataclass(frozen=True)
 class _Parquet:
@@ -114,6 +133,19 @@ class _Parquet:
         self._inputs(file.schema_arrow.names)
         return file.metadata.num_rows
 
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def form(self) -> str:
+        """What an item is."""
+        schema = self._file().schema_arrow
+        kinds = [(name, np.dtype(schema.field(name).type.to_pandas_dtype())) for name in schema.names]
+        for name, dtype in kinds:
+            if dtype.kind not in "biuf":
+                raise Refused(f"{quoted(self.name)}: column {quoted(name)} holds no numbers: leave it out")
+        return listed([f"{name} ({_kind(dtype)})" for name, dtype in kinds])
+
     def _inputs(self, columns: list[str]) -> list[str]:
         inputs = [name for name in columns if name not in self.targets]
         if set(self.targets).difference(columns) or not inputs:
@@ -123,6 +155,9 @@ class _Parquet:
     def read(self) -> Rows:
         table = self._file().read()
         inputs = self._inputs(table.column_names)
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if column.null_count:
+                raise Refused(f"{quoted(self.name)}: column {quoted(name)} has missing values: fill them in")
         x, y = (np.stack([table[n].to_numpy() for n in names], axis=1) for names in (inputs, self.targets))
         return x, y
 
@@ -135,6 +170,11 @@ class _Parquet:
             return parquet.ParquetFile(self.path)
         except (OSError, ValueError) as error:
             raise Refused(f"{quoted(str(self.path))} cannot be read: {error!s:.150}") from error
+
+
+def _kind(dtype: np.dtype) -> str:
+    """Floating-point numbers are converted, others are not."""
+    return "floats" if np.issubdtype(dtype, np.floating) else str(dtype)
 
 
 def _floating(dtype: str) -> str:

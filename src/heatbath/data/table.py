@@ -414,7 +414,7 @@ def _complaint(cell: str) -> str | None:
     if not is_number(cell):
         if re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", cell):
             return f"decimal comma in {quoted(cell)}; write it with a point"
-        return f"{quoted(cell)} is text where a number should be; correct it or ignore the column"
+        return f"{quoted(cell)} is text where a number should be; correct it, or leave the column out"
     value = float(cell)
     if math.isnan(value) or not re.search(r"\d", cell):
         return f"{quoted(cell)} is not a finite number; fill it in or remove the row"

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from heatbath.core import System, Window
@@ -19,6 +20,12 @@ SORTED = 512  # up to that many items a permutation is made by sorting
 ROUNDS = 6
 
 
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise Refused(f"{value!r:.40} items or passes: give a whole number")
+    return int(value)
+
+
 class Batches(eqx.Module):
     """Minibatches of ``size`` items out of n.
 
@@ -27,7 +34,7 @@ class Batches(eqx.Module):
     ``independent`` or not.
     """
 
-    size: int = eqx.field(static=True)
+    size: int = eqx.field(static=True, converter=_whole)
     independent: ClassVar[bool] = True
 
     def check(self, system: System) -> None:
@@ -36,7 +43,7 @@ class Batches(eqx.Module):
             raise Refused(
                 f"{type(system).__name__} has no data items to draw minibatches from; use batches=None"
             )
-        if not isinstance(self.size, int) or not 1 <= self.size <= system.n_items:
+        if not 1 <= self.size <= system.n_items:
             raise Refused(
                 f"a minibatch of {self.size} from {system.n_items} items: give 1 to {system.n_items}"
             )
@@ -76,7 +83,7 @@ class Windows(Batches):
     share.
     """
 
-    shuffle: int = eqx.field(static=True, default=100)
+    shuffle: int = eqx.field(static=True, converter=_whole, default=100)
 
     def rows(self, key: Array, steps: Array, n: int) -> Array:
         return below(words(key, steps, 1, BATCH_STREAM)[:, 0], n)

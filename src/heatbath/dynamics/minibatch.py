@@ -6,13 +6,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from heatbath.core import Control, Draw, MinibatchDynamics, System, batch_gradient, energy_at, numeric
-from heatbath.core.numeric import dtype_of, ravel, size, traced, unravel
+from heatbath.core.numeric import dtype_of, ravel, size, unravel
 from heatbath.core.system import Position
 from heatbath.dynamics.batches import Batches
 from heatbath.dynamics.counter import normals
+from heatbath.dynamics.point import check_positive
 from heatbath.errors import Refused
 
 
@@ -58,6 +60,10 @@ class Polynomial(Schedule):
     delay: Array = eqx.field(converter=numeric)
     power: Array = eqx.field(converter=numeric, default=0.55)
 
+    def __check_init__(self):
+        for name in ("first", "delay", "power"):
+            check_positive(name, getattr(self, name))
+
     def __call__(self, step: Array) -> Array:
         return self.first * (1 + step / self.delay) ** -self.power
 
@@ -69,17 +75,23 @@ class CyclicCosine(Schedule):
     highest: Array = eqx.field(converter=numeric)
     period: Array = eqx.field(converter=numeric)
 
+    def __check_init__(self):
+        for name in ("highest", "period"):
+            check_positive(name, getattr(self, name))
+
     def __call__(self, step: Array) -> Array:
         return self.highest / 2 * (1 + jnp.cos(jnp.pi * (step % self.period) / self.period))
 
 
 def schedule(step_size: Any) -> Schedule:
-    """A `Schedule` as it is, or a number as a steady one; raises ValueError where it is not positive."""
+    """A `Schedule` as it is, or a number as a steady one; raises ValueError where it is neither, or not
+    positive."""
     if isinstance(step_size, Schedule):
         return step_size
+    if isinstance(step_size, type) or step_size is None or np.ndim(step_size):
+        raise ValueError(f"step_size is {step_size!r:.60}: give a number, or a Schedule like Polynomial(...)")
     steady = Steady(step_size)
-    if not traced(steady.value) and not bool(jnp.all(steady.value > 0)):
-        raise ValueError(f"step_size is {steady.value}: it must be positive")
+    check_positive("step_size", steady.value)
     return steady
 
 

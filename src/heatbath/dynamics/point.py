@@ -45,6 +45,12 @@ def squared(vector: Array) -> Array:
 
 
 def check_positive(name: str, value: Array) -> None:
-    """Raises ValueError for a number of a method that is not positive (traced values pass)."""
-    if not traced(value) and not bool(jnp.all(value > 0)):
-        raise ValueError(f"{name} is {value}: it must be positive")
+    """Raises ValueError for a number of a method that is not positive and finite (traced values pass)."""
+    if not traced(value) and not bool(jnp.all((value > 0) & (value < jnp.inf))):
+        raise ValueError(f"{name} is {value}: it must be positive and finite")
+
+
+def check_share(name: str, value: Array) -> None:
+    """Raises ValueError for a number of a method that is not in [0, 1) (traced values pass)."""
+    if not traced(value) and not bool(jnp.all((value >= 0) & (value < 1))):
+        raise ValueError(f"{name} is {value}: it must be at least 0 and below 1")

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from heatbath.core import Control, Draw, System, numeric
+from heatbath.core.numeric import traced
 from heatbath.core.system import Position
 from heatbath.dynamics.minibatch import Drawn, StochasticGradient, Walker
+from heatbath.dynamics.point import check_share
 
 NO_DENSITY = "its noise comes from the minibatches alone and has no known density; use ledger='energy'"
 
@@ -27,6 +29,11 @@ class SGD(StochasticGradient):
     dampening: Array = eqx.field(converter=numeric, default=0.0)
     weight_decay: Array = eqx.field(converter=numeric, default=0.0)
     nesterov: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        check_share("momentum", self.momentum)
+        if not traced(self.dampening) and bool(jnp.any((self.dampening != 0) & (self.momentum == 0))):
+            raise ValueError(f"dampening is {self.dampening}, but there is no momentum: leave it out")
 
     def start(self, system: System, position: Position, control: Control, draw: Draw) -> Position:
         """Velocities of 0."""

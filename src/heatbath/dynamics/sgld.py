@@ -12,7 +12,8 @@ from heatbath.core.numeric import ravel, widen
 from heatbath.core.system import Position
 from heatbath.dynamics.batches import Reshuffled
 from heatbath.dynamics.minibatch import Drawn, StochasticGradient, Walker, leaves_like
-from heatbath.dynamics.point import squared
+from heatbath.dynamics.point import check_positive, check_share, squared
+from heatbath.errors import Refused
 
 
 class SGLD(StochasticGradient):
@@ -74,15 +75,30 @@ class ControlVariateSGLD(SGLD):
     """`SGLD` with the gradient g = dU/dx(a) + g_B(x) - g_B(a): the minibatch's noise is small near the anchor
     a.
 
-    SGLD-CV (Baker et al. 2019): the anchor is the starting position, so start at the mode. With
-    ``anchor_every`` steps the anchor moves to the position (SVRG-LD, Dubey et al. 2016), for a gradient of
-    all the data each time. Two minibatch gradients a step.
+    SGLD-CV (Baker et al. 2019): ``anchor``, a position near the mode, for all replicas; None: where each one
+    starts. With ``anchor_every`` steps the anchor moves to the position (SVRG-LD, Dubey et al. 2016), for a
+    gradient of all the data each time. Two minibatch gradients a step. ``ledger="path"`` needs an ``anchor``
+    that is given and stays: one that is part of the path breaks the work identity.
     """
 
     anchor_every: int = eqx.field(static=True, default=0)
+    anchor: Any = None
+
+    def __check_init__(self):
+        if not isinstance(self.anchor_every, int) or self.anchor_every < 0:
+            raise ValueError(f"anchor_every is {self.anchor_every!r}: give a number of steps, or 0 for never")
 
     def start(self, system: System, position: Position, control: Control, draw: Draw) -> Anchor:
+        if self.anchor is not None:
+            position = self._like(position)
         return Anchor(position, energy_and_gradient(system, position, control.couplings)[1])
+
+    def _like(self, position: Position) -> Position:
+        """The anchor in the dtypes of ``position``. Raises `Refused` where it is of another model."""
+        shapes = [jax.tree.map(jnp.shape, x) for x in (self.anchor, position)]
+        if shapes[0] != shapes[1]:
+            raise Refused(f"anchor has shape {shapes[0]!s:.80}, positions have {shapes[1]!s:.80}: give one")
+        return jax.tree.map(lambda a, x: jnp.asarray(a, x.dtype), self.anchor, position)
 
     def remembered(self, system: System, memory: Anchor, control: Control) -> Anchor:
         return Anchor(memory.position, energy_and_gradient(system, memory.position, control.couplings)[1])
@@ -103,7 +119,11 @@ class ControlVariateSGLD(SGLD):
         return jax.tree.map(lambda a, b, c: a + b - c, anchor.gradient, here, there)
 
     def refusal(self) -> str | None:
-        return "the anchor moves with the path; use ledger='energy'" if self.anchor_every else None
+        if self.anchor_every:
+            return "the anchor moves with the path; use ledger='energy'"
+        if self.anchor is None:
+            return "the anchor is where the path starts; give one for all replicas, or use ledger='energy'"
+        return None
 
     @classmethod
     def examples(cls) -> dict[str, Any]:
@@ -122,6 +142,10 @@ class PreconditionedSGLD(StochasticGradient):
     target: ClassVar = "other"
     decay: Array = eqx.field(converter=numeric, default=0.99)
     damping: Array = eqx.field(converter=numeric, default=1e-5)
+
+    def __check_init__(self):
+        check_positive("damping", self.damping)
+        check_share("decay", self.decay)
 
     def start(self, system: System, position: Position, control: Control, draw: Draw) -> Position:
         """V = 0."""

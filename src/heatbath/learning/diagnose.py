@@ -12,6 +12,7 @@ ESS_LIMIT = 100
 MOST_POINTS = 200
 MOST_CHANCES = 500
 MOST_SAVES = 1_000
+FEWEST_SAVES = 10  # of a replica: with fewer the estimator of the effective size returns its upper limit
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def diagnose(draws: Draws, inputs: np.ndarray) -> Diagnosis:
     with np.errstate(divide="ignore", invalid="ignore"):  # chains that stand still have no R-hat
         rhat = array_stats.rhat(flat, chain_axis=0, draw_axis=1)
         ess = array_stats.ess(flat, chain_axis=0, draw_axis=1)
+    if saves < FEWEST_SAVES:
+        ess = np.ones_like(ess)
     shape = outputs.shape[2:]
     return Diagnosis(np.reshape(rhat, shape), np.reshape(ess, shape), replicas, apart_of(flat))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heatbath.data.text import listed, nearest, quoted
+from heatbath.data.text import nearest, quoted
 from heatbath.errors import Refused
 from heatbath.papers.claims import Claim
 
@@ -92,7 +92,7 @@ def find(name: str) -> Paper:
         return known[by_author[0]]
     if name not in known:
         near = nearest(name, known)
-        advice = f"did you mean {near[0]}?" if near else f"papers: {listed(known)}"
+        advice = f"did you mean {near[0]}?" if near else "`heatbath reproduce --list` shows them"
         raise Refused(f"no paper {quoted(name)}; {advice}")
     return known[name]
 

@@ -22,6 +22,7 @@ from heatbath.plotting.style import (
 )
 
 COLUMNS = 3
+HIGHEST_RHAT = 2.0  # of the axis
 
 
 @styled
@@ -109,10 +110,12 @@ def convergence(rhat: np.ndarray, ess: np.ndarray, rhat_limit: float, ess_limit:
     """Histograms of R-hat and of the effective sample size, any shapes, with the limits that judge them."""
     figure = Figure(figsize=(WIDTH, 2.9))
     left, right = figure.subplots(1, 2)
-    finite = np.clip(rhat[np.isfinite(rhat)], 1, 2)
+    finite = np.clip(rhat[np.isfinite(rhat)], 1, HIGHEST_RHAT)
     edges = np.linspace(min(finite, default=1.0), max([rhat_limit + 0.01, *finite]), 41)
     left.stairs(np.histogram(finite, edges)[0], edges, fill=True, color=BLUE, alpha=0.8)
     left.axvline(rhat_limit, color=ORANGE, linestyle="--", label=f"limit {rhat_limit:g}")
+    if beyond := int((finite == HIGHEST_RHAT).sum()):
+        left.plot([], [], " ", label=f"{beyond} at {HIGHEST_RHAT:g} or more")
     if finite.size < rhat.size:
         left.plot([], [], " ", label=f"{rhat.size - finite.size} points without a value")
     left.set(xlabel="R-hat of a prediction", ylabel="points")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from heatbath.plotting.style import BLACK, BLUE, GREEN, WIDTH, styled
+from heatbath.plotting.style import BLACK, BLUE, GREEN, WIDTH, plain_log_axis, styled
 
 LOWEST = 1 / 8  # of the axis, in units of the noise
 MOST = 150
@@ -39,6 +39,7 @@ def relaxation(
         axes.set(title=title, xscale="log", yscale="log", xlabel="steps")
         axes.set_ylim(bottom, 2 * highest)
         axes.margins(x=0.02)
+        plain_log_axis(axes.xaxis, float(steps[0]), float(steps[-1]))
     first, last = panels[0], panels[-1]
     first.set_ylabel("distance to the late law (nats),\nat least")
     first.text(

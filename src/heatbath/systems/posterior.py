@@ -59,7 +59,7 @@ class Posterior(System):
         if not count:
             raise Refused("there are no data items: give inputs and targets of at least one")
         of_items = self.log_likelihood(position, inputs, targets)
-        if jnp.ndim(of_items) > 1 and jnp.size(of_items) > count:
+        if jnp.ndim(of_items) and jnp.size(of_items) != count:
             raise Refused(
                 f"log_likelihood returns shape {jnp.shape(of_items)} for {count} items: return one value for"
                 " each, (n,); inputs or targets broadcast against each other"
@@ -106,14 +106,19 @@ def from_flax(
 ) -> Posterior:
     """A `Posterior` over the parameters of a Flax (linen) module.
 
-    ``variables``: what ``module.init`` returned. ``log_likelihood(outputs, targets)``: one value for each
-    item, outputs = module.apply(variables, inputs). Starts at ``variables``, each replica moved by 1 % noise.
+    ``variables``: what ``module.init`` returned; a position is ``{"params": ...}`` of it, other collections
+    (the running averages of batch normalisation) stay as they are. ``log_likelihood(outputs, targets)``: one
+    value for each item, outputs = module.apply(variables, inputs). Starts at ``variables``, each replica
+    moved by 1 % noise. Raises `Refused` where there are no parameters.
     """
+    if not isinstance(variables, Mapping) or "params" not in variables:
+        raise Refused('variables have no "params": give what module.init returned')
+    rest = {name: collection for name, collection in variables.items() if name != "params"}
 
     def likelihood(parameters, inputs, targets):
-        return log_likelihood(module.apply(parameters, inputs), targets)
+        return log_likelihood(module.apply({**rest, **parameters}, inputs), targets)
 
-    return Posterior(log_prior, likelihood, _near(variables), data)
+    return Posterior(log_prior, likelihood, _near({"params": variables["params"]}), data)
 
 
 def _near(parameters: Any) -> Callable[[Array], Any]:
