@@ -212,6 +212,19 @@ def test_refusals():
         optimizer.update(params, optimizer.init(params), params, micro_batch_size=3)
     with pytest.raises(Refused, match="micro_batch_size is 0"):
         optimizer.update(params, optimizer.init(params), params, micro_gradients=params, micro_batch_size=0)
+    four = jnp.ones((4, 3))
+    for micro, says in (
+        ([four], "is not like params"),
+        ({"a": four, "b": four[:2]}, "as many micro-batches"),
+    ):
+        both = {"a": jnp.ones(3), "b": jnp.ones(3)}
+        with pytest.raises(Refused, match=says):
+            thermometer(optax.sgd(0.1), learning_rate=0.1, every=1).update(
+                both, optimizer.init(both), both, micro_gradients=micro, micro_batch_size=3
+            )
+    parts = {name: optax.inject_hyperparams(optax.sgd)(learning_rate=0.1) for name in "ab"}
+    with pytest.raises(Refused, match="has 2 learning rates"):
+        thermometer(optax.multi_transform(parts, {"a": "a", "b": "b"})).init({"a": four, "b": four})
     with pytest.raises(Refused, match="0 thermometers"):
         read(optax.sgd(0.1).init(params))
     with pytest.raises(Refused, match="another model"):

@@ -252,9 +252,9 @@ class RunFolder:
     def _load(self, file: str, sha256: str, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         path = self.path / file
         if not matches(path, sha256):
-            raise Stopped(
-                f"{show(path)} is missing or damaged: put back a copy of it, or run again with another --out"
-            )
+            last = any(file == entry.file for entry in self.entries()[-1:])
+            other = "`heatbath resume` the run: it is made again" if last else "run again with another --out"
+            raise Stopped(f"{show(path)} is missing or damaged: put back a copy of it, or {other}")
         return npz.load(path, names)
 
     def _block(self, entry: Entry, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:

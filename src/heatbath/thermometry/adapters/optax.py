@@ -103,8 +103,12 @@ def thermometer(
 
     def rate(state: ThermometerState) -> Any:
         if learning_rate is None:
-            one = optax.tree_utils.tree_get_all_with_path(state.inner, "learning_rate", filtering=_is_array)
-            return one[0][1] if one else None
+            found = optax.tree_utils.tree_get_all_with_path(state.inner, "learning_rate", filtering=_is_array)
+            if len(found) > 1:
+                raise Refused(
+                    f"the optimizer has {len(found)} learning rates: put a thermometer around each part of it"
+                )
+            return found[0][1] if found else None
         return learning_rate(state.steps) if callable(learning_rate) else learning_rate
 
     def init(params: optax.Params) -> ThermometerState:
@@ -145,6 +149,8 @@ def thermometer(
             raise Refused(
                 f"micro_batch_size is {micro_batch_size!r:.40}: give the number of examples, 1 or more"
             )
+        if micro_gradients is not None and jax.tree.structure(micro_gradients) != jax.tree.structure(params):
+            raise Refused("micro_gradients is not like params: give it their structure")
         gradients = updates
         layer_of = [state.layers.index(label(name)) for name in _names(params)[0]]
 
@@ -221,8 +227,8 @@ def statistics(state: Any) -> Statistics:
     mine = found[0]
     total = Statistics(mine.layers, mine.sizes, dict.fromkeys(mine.skipped, "not floating-point numbers"))
     shape = np.shape(mine.sums)[-3:]
-    every_sums, every_counts = np.reshape(mine.sums, (-1, *shape)), np.reshape(mine.counts, (-1, 4))
-    for sums, (_, full, filled, length) in zip(every_sums.astype(float), every_counts, strict=True):
+    every_sums = np.asarray(mine.sums, float).reshape(-1, *shape)
+    for sums, (_, full, filled, length) in zip(every_sums, np.reshape(mine.counts, (-1, 4)), strict=True):
         norm, largest = (Ceiling(*column) for column in sums[-1, 0, CEILINGS].reshape(3, 2).T.tolist())
         series = Series(sums[:full], sums[-2], int(length), int(filled), norm, largest)
         total = total.merge(Statistics(mine.layers, mine.sizes, total.skipped, [series]))
@@ -297,6 +303,11 @@ def _dot(a: Array, b: Array) -> Array:
 
 def _split(micro_gradients: list[Array], examples: int) -> tuple[list[Array], list[Array]]:
     """Signal and noise of each leaf, from gradients with the micro-batches as leading axis."""
+    counts = {leaf.shape[:1] for leaf in micro_gradients}
+    if len(counts) > 1:
+        raise Refused(
+            f"micro_gradients has leading axes {sorted(counts)}: give as many micro-batches in each"
+        )
     k = micro_gradients[0].shape[0]
     if k < 2:
         raise Refused("micro_gradients has one micro-batch: a noise scale needs two or more")
