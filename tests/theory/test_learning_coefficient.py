@@ -71,3 +71,9 @@ def test_refusals():
         lc.quadratic_coefficient([1.0], 10.0, 1.0, step_size=0.4)
     with pytest.raises(Refused, match="rank 3 is above"):
         lc.reduced_rank_threshold(4, 2, 4, 3)
+
+
+@pytest.mark.parametrize("noise", [[[1], [0.1], [0.01]], [1.0, 0.1], []])
+def test_gradient_noise_of_another_shape_is_refused(noise):
+    with pytest.raises(Refused, match="gradient_noise must be a vector of 3 numbers"):
+        lc.quadratic_coefficient([1, 0.1, 0.01], 100.0, 1.0, step_size=1e-3, gradient_noise=noise, batch=16)

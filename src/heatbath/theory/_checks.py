@@ -6,47 +6,72 @@ from numpy.typing import ArrayLike
 from heatbath.errors import Refused
 
 
+def real(name: str, value: ArrayLike) -> np.ndarray:
+    """Real numbers, any shape, NaN and infinities among them."""
+    try:
+        if np.iscomplexobj(value):
+            raise TypeError
+        return np.asarray(value, float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Refused(f"{name} is no array of real numbers, nor a real number: got {short(value)}") from error
+
+
+def finite(name: str, value: ArrayLike) -> np.ndarray:
+    """Finite numbers, any shape."""
+    return _finite(name, real(name, value))
+
+
+def number(name: str, value: ArrayLike) -> float:
+    """One finite number."""
+    array = finite(name, value)
+    if array.ndim:
+        raise Refused(f"{name} must be one number, got shape {array.shape}")
+    return float(array)
+
+
 def positive(name: str, value: ArrayLike) -> np.ndarray:
     """Numbers above zero, any shape."""
-    array = np.asarray(value, float)
+    array = real(name, value)
     if not np.all(np.isfinite(array) & (array > 0)):
-        raise Refused(f"{name} must be positive and finite, got {_short(value)}")
+        raise Refused(f"{name} must be positive and finite, got {short(value)}")
     return array
 
 
 def nonnegative(name: str, value: ArrayLike) -> np.ndarray:
     """Numbers of zero or more, any shape."""
-    array = np.asarray(value, float)
+    array = real(name, value)
     if not np.all(np.isfinite(array) & (array >= 0)):
-        raise Refused(f"{name} must be zero or positive and finite, got {_short(value)}")
+        raise Refused(f"{name} must be zero or positive and finite, got {short(value)}")
     return array
 
 
 def count(name: str, value: int, least: int = 1) -> int:
-    """A whole number of at least ``least``."""
-    if int(value) != value or value < least:
-        raise Refused(f"{name} must be a whole number of at least {least}, got {_short(value)}")
-    return int(value)
+    """A whole number of at least ``least``, and no larger than floating-point numbers can count."""
+    array = real(name, value)
+    if array.ndim or not least <= array <= 2**53 or array % 1:
+        raise Refused(f"{name} must be a whole number of at least {least}, got {short(value)}")
+    return int(array)
 
 
 def below_one(name: str, value: float) -> float:
     """A number from 0 up to, but without, 1."""
-    if not 0 <= value < 1:
-        raise Refused(f"{name} must be at least 0 and below 1, got {_short(value)}")
-    return float(value)
+    share = number(name, value)
+    if not 0 <= share < 1:
+        raise Refused(f"{name} must be at least 0 and below 1, got {short(value)}")
+    return share
 
 
 def vector(name: str, value: ArrayLike, size: int | None = None) -> np.ndarray:
-    """Finite numbers of shape (size,)."""
-    array = np.asarray(value, float)
-    if array.ndim != 1 or size not in (None, array.size):
+    """Finite numbers of shape (size,), at least one."""
+    array = real(name, value)
+    if array.ndim != 1 or array.size == 0 or size not in (None, array.size):
         raise Refused(f"{name} must be a vector of {size or 'any'} numbers, got shape {array.shape}")
     return _finite(name, array)
 
 
 def square(name: str, value: ArrayLike, size: int | None = None) -> np.ndarray:
     """A finite matrix of shape (size, size)."""
-    array = np.asarray(value, float)
+    array = real(name, value)
     if (
         array.ndim != 2
         or array.shape[0] != array.shape[1]
@@ -91,6 +116,7 @@ def _finite(name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value as one line of at most 60 characters, for a message."""
     text = " ".join(str(value).split())
     return text if len(text) <= 60 else text[:57] + "..."

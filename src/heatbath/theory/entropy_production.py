@@ -132,7 +132,7 @@ def step_uncertainty_bound(mean: ArrayLike, variance: ArrayLike) -> np.ndarray:
     In discrete time 2 <J>^2 / Var J itself is **not** a bound; this is (from Hasegawa and Van Vu, PRL 123,
     110602 (2019)). Arguments broadcast. ``mean`` and ``variance`` of one step, odd under time reversal.
     """
-    return np.log1p(2 * np.asarray(mean, float) ** 2 / _checks.positive("variance", variance))
+    return np.log1p(2 * _checks.finite("mean", mean) ** 2 / _checks.positive("variance", variance))
 
 
 def bead_spring_chain(

@@ -30,6 +30,9 @@ def mean_first_passage_time(
         temperature: T, positive.
     """
     temperature = float(_checks.positive("temperature", temperature))
+    start, target, wall = (
+        _checks.number(name, value) for name, value in (("start", start), ("target", target), ("wall", wall))
+    )
     if not (wall <= start < target or target < start <= wall):
         raise Refused(f"start {start:.6g} must lie between wall {wall:.6g} and target {target:.6g}")
     previous = np.nan

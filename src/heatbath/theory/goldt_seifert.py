@@ -6,14 +6,15 @@ learnt is at most entropy change plus heat. The heat per nat learnt can go to 0:
 stands there.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.special import entr, expit, hyp1f1
-from scipy.stats import norm
 
+from heatbath.errors import Refused
 from heatbath.theory import _checks
 
 
@@ -32,7 +33,9 @@ class Learning(NamedTuple):
 
 def heat_factor(duration: ArrayLike) -> np.ndarray:
     """(e^-tau + tau - 1) / tau^2, the heat of a ramp of length tau over the squared field; 1/2 at tau = 0."""
-    return hyp1f1(1.0, 3.0, -_checks.nonnegative("duration", duration)) / 2
+    duration = _checks.nonnegative("duration", duration)
+    short, long = np.minimum(duration, 1.0), np.maximum(duration, 1.0)
+    return np.where(duration < 1, hyp1f1(1.0, 3.0, -short) / 2, (1 + np.expm1(-long) / long) / long)
 
 
 def single_weight(field: float, duration: float) -> Learning:
@@ -44,14 +47,13 @@ def single_weight(field: float, duration: float) -> Learning:
     """
     field = float(_checks.positive("field", field))
 
-    def entropy_density(x: float) -> float:
-        # By symmetry over x > 0 only; entr(p) = -p ln p.
-        return float(entr((norm.pdf(x, field) + norm.pdf(x, -field)) / 2))
+    def told(z: float) -> float:
+        # The entropy change is what the weight nu + z tells of the label, whose log-odds are 2 nu (nu + z).
+        return _information(float(np.tanh(field * abs(field + z))))
 
-    mixture = 2 * _integral(entropy_density, 0.0, field + 12.0, field)
-    entropy_change = float(mixture - np.log(2 * np.pi * np.e) / 2)
+    entropy_change = _mean(told, -12.0, 12.0, -field)
     heat = field**2 * float(heat_factor(duration))
-    return _learning(_correct(field, 1.0), 1.0, entropy_change, heat)
+    return _learning(_bias(field, 1.0), 1.0, entropy_change, heat)
 
 
 def large_perceptron(load: float, field: float, ramp: float = 0.0) -> Learning:
@@ -66,25 +68,41 @@ def large_perceptron(load: float, field: float, ramp: float = 0.0) -> Learning:
     load, field = float(_checks.positive("load", load)), float(_checks.positive("field", field))
     width = load * field**2
     heat = width * float(_checks.nonnegative("ramp", ramp))
-    return _learning(_correct(field, np.sqrt(1 + width)), load, float(np.log1p(width) / 2), heat)
+    return _learning(_bias(field, np.sqrt(1 + width)), load, float(np.log1p(width) / 2), heat)
 
 
-def _correct(mean: float, width: float) -> float:
-    """Mean of the logistic function over N(mean, width^2)."""
+def _bias(mean: float, width: float) -> float:
+    """Mean of tanh(x/2), twice the logistic function less 1, over N(mean, width^2)."""
 
-    def density(x: float) -> float:
-        return float(expit(x) * norm.pdf(x, mean, width))
+    def both(z: float) -> float:
+        # Of mean + y and mean - y together, y = width z: 2 sinh(mean) / (cosh(mean) + cosh(y)) is positive.
+        y = width * z
+        near = expit(mean + y) * expit(abs(mean - y)) * np.exp(min(mean - y, 0.0))
+        return -2 * float(np.expm1(-2 * mean) * near)
 
-    return _integral(density, mean - 12 * width, mean + 12 * width, 0.0)
-
-
-def _learning(correct: float, samples: float, entropy_change: float, heat: float) -> Learning:
-    information = float(np.log(2) - entr(correct) - entr(1 - correct))
-    return Learning(
-        information, correct, entropy_change, heat, samples * information / (entropy_change + heat)
-    )
+    return min(1.0, _mean(both, 0.0, 12.0, mean / width))
 
 
-def _integral(density, low: float, high: float, middle: float) -> float:
+def _information(bias: float) -> float:
+    """ln 2 less the entropy of the probabilities (1 + bias)/2 and (1 - bias)/2."""
+    if bias < 0.5:  # without the cancellation
+        return float(bias * np.arctanh(bias) + np.log1p(-(bias**2)) / 2)
+    return float(np.log(2) - entr((1 + bias) / 2) - entr((1 - bias) / 2))
+
+
+def _learning(bias: float, samples: float, entropy_change: float, heat: float) -> Learning:
+    information = _information(bias)
+    cost = entropy_change + heat
+    if not cost > 0:
+        raise Refused("field is so weak that its square is 0 to all digits")
+    return Learning(information, (1 + bias) / 2, entropy_change, heat, samples * information / cost)
+
+
+def _mean(function: Callable[[float], float], low: float, high: float, middle: float) -> float:
+    """Integral of ``function`` with the standard normal density; it bends at ``middle``."""
     points = [middle] if low < middle < high else None
-    return float(quad(density, low, high, points=points, epsabs=1e-14, epsrel=1e-13, limit=500)[0])
+
+    def density(z: float) -> float:
+        return function(z) * float(np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi))
+
+    return float(quad(density, low, high, points=points, epsabs=0.0, epsrel=1e-13, limit=500)[0])

@@ -98,7 +98,7 @@ def moving_trap(stiffness: float, velocity: float, temperature: float, time: flo
     stiffness = float(_checks.positive("stiffness", stiffness))
     temperature = float(_checks.positive("temperature", temperature))
     time = float(_checks.nonnegative("time", time))
-    mean = float(velocity**2 * (time + np.expm1(-stiffness * time) / stiffness))
+    mean = float(_checks.number("velocity", velocity) ** 2 * (time + np.expm1(-stiffness * time) / stiffness))
     return Work(mean, 2 * temperature * mean, 0.0, mean)
 
 

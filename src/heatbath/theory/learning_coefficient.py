@@ -42,9 +42,10 @@ def quadratic_coefficient(
     step_size = float(_checks.nonnegative("step_size", step_size))
     if step_size * stiffness.max() >= 4:
         raise Refused(f"step_size {step_size:.6g} is at or above the critical step {4 / stiffness.max():.6g}")
-    noise = (
-        sharpness**2 * _checks.nonnegative("gradient_noise", gradient_noise) / _checks.count("batch", batch)
-    )
+    noise = _checks.nonnegative("gradient_noise", gradient_noise)
+    if noise.ndim:
+        noise = _checks.vector("gradient_noise", noise, curvature.size)
+    noise = sharpness**2 * noise / _checks.count("batch", batch)
     variance = (1 + step_size / 4 * noise) / (stiffness * (1 - step_size * stiffness / 4))
     return float(np.sum(sharpness * curvature * variance) / 2)
 

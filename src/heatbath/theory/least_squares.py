@@ -46,7 +46,7 @@ def least_squares(inputs: ArrayLike, targets: ArrayLike, ridge: float = 0.0) -> 
 
     ``Refused`` where the minimum is not unique (fewer examples than parameters and no ridge).
     """
-    inputs = np.asarray(inputs, float)
+    inputs = _checks.real("inputs", inputs)
     if inputs.ndim != 2 or inputs.size == 0 or not np.isfinite(inputs).all():
         raise Refused(f"inputs must be a finite (examples, features) array, got shape {inputs.shape}")
     targets = _checks.vector("targets", targets, len(inputs))

@@ -244,9 +244,9 @@ def _coefficients(momentum: float, dampening: float, nesterov: bool) -> tuple[fl
 
 
 def _curvature(hessian: ArrayLike, weight_decay: float) -> np.ndarray:
-    hessian = np.asarray(hessian, float)
+    hessian = _checks.square("hessian", hessian)
     decay = float(_checks.nonnegative("weight_decay", weight_decay))
-    return _checks.definite("hessian", hessian + decay * np.eye(len(np.atleast_1d(hessian))))
+    return _checks.definite("hessian", hessian + decay * np.eye(len(hessian)))
 
 
 def _top(curvature: np.ndarray) -> float:
@@ -256,7 +256,7 @@ def _top(curvature: np.ndarray) -> float:
 def _stable(
     curvature: np.ndarray, step_size: float, momentum: float, dampening: float, nesterov: bool
 ) -> None:
-    _checks.positive("step_size", step_size)
+    _checks.positive("step_size", _checks.number("step_size", step_size))
     critical = critical_step(curvature, momentum=momentum, dampening=dampening, nesterov=nesterov)
     if step_size >= critical:
         raise Refused(
