@@ -1,6 +1,7 @@
 """`Estimate`: every number the program reports. Plain NumPy; no JAX here."""
 
 import math
+import sys
 from dataclasses import dataclass
 
 
@@ -45,7 +46,8 @@ class Estimate:
 
 def with_error(value: float, std_error: float) -> str:
     """A value with two digits of its standard error in parentheses: ``1.2346(12)``."""
-    if not (math.isfinite(value) and math.isfinite(std_error)) or std_error <= 0:
+    rounding = sys.float_info.epsilon * abs(value)
+    if not (math.isfinite(value) and math.isfinite(std_error)) or std_error <= rounding:
         return f"{value:.6g}" if not std_error > 0 else f"{value:.6g} +- {std_error:.2g}"
     if std_error >= 1e9:
         return f"{value:.2g} +- {std_error:.2g}"
