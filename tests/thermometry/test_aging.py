@@ -83,3 +83,5 @@ def test_unresolved_response_and_bad_input():
         effective_temperature(x, y, force, (5, 5))
     with pytest.raises(Refused, match="one replica"):
         two_time_correlation(x[:1])
+    with pytest.raises(Refused, match="pulse = 5"):
+        effective_temperature(x, y, force, 5)

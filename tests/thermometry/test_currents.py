@@ -128,6 +128,8 @@ def test_bad_input_and_short_runs():
     for wrong, says in ((x[:1], "2 or more replicas"), (x[..., :1], "1 coordinates"), (x[0], "3 axes")):
         with pytest.raises(Refused, match=says):
             entropy_production(wrong, seed=1)
+    with pytest.raises(Refused, match="seed = -1"):
+        entropy_production(x, seed=-1)
     with pytest.raises(Refused, match="block = 0"):
         entropy_production(x, seed=1, block=0)
     with pytest.raises(Refused, match="does not vary"):

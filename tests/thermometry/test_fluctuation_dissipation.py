@@ -153,3 +153,11 @@ def test_bad_input_is_refused():
         fluctuation_dissipation_relation(np.ones((1, 10)), np.ones((1, 10)), 0.1, level=7)
     with pytest.raises(Refused, match="factor"):
         Schedule(0.1, factor=2.0)
+    for window in (7, math.nan, math.inf, "abc", None):
+        with pytest.raises(Refused, match="window = "):
+            Schedule(0.1, window=window)
+    for sides in (("a", 3.0), (np.ones(2), 3.0), (1.0, -3.0)):
+        with pytest.raises(Refused, match="u2"):
+            Schedule(0.1).update(*sides)
+    with pytest.raises(Refused, match="not the state of a Schedule"):
+        Schedule(0.1).load_state_dict({})

@@ -56,6 +56,9 @@ def test_a_single_sample_has_a_jackknife_error():
     found = [noise_scale(gradients((1, 1, 32, 64), seed).mean(axis=3), 64).noise for seed in range(200)]
     stated = np.sqrt(np.mean([e.std_error**2 for e in found]))
     assert np.std([e.value for e in found]) == pytest.approx(stated, rel=0.2)
+    assert found[0].reliable
+    few = noise_scale(gradients((1, 1, 8, 64), 0).mean(axis=3), 64).noise
+    assert "8 micro-batches" in few.reason
     assert np.mean([e.value for e in found]) == pytest.approx(np.trace(exact()[1]), abs=5 * stated / 200**0.5)
 
 
@@ -165,3 +168,11 @@ def test_bad_input_is_refused():
         stable_tail_index(np.zeros(100), 10)
     with pytest.raises(Refused, match="at least 4"):
         covariance_trace(np.ones((2, 3)))
+    with pytest.raises(Refused, match="in all"):
+        hill_tail_index(np.ones((1, 100)))
+    with pytest.raises(Refused, match=r"tail are 0 or all equal"):
+        hill_tail_index(np.ones((1, 3_000)))
+    with pytest.raises(Refused, match=r"share = abc"):
+        hill_tail_index(np.ones((1, 3_000)), share="abc")
+    with pytest.raises(Refused, match=r"\|G\|\^2 is 0"):
+        noise_scale(np.zeros((2, 50, 4, 3)), 8)

@@ -105,3 +105,16 @@ def test_bad_input_is_refused(case):
         top_eigenvalues(loss, w, 64)
     with pytest.raises(Refused, match="not finite"):
         hessian_trace(lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(3), seed=0)
+    for wrong, says in (
+        ({"probes": None}, "probes = None"),
+        ({"probes": 1}, "2 or more"),
+        ({"seed": -1}, "seed = -1"),
+        ({"seed": 2**32}, "seed = 4294967296"),
+        ({"group": 0}, "group = 0"),
+    ):
+        with pytest.raises(Refused, match=says):
+            hessian_trace(loss, w, **{"seed": 0} | wrong)
+    with pytest.raises(Refused, match="count = None"):
+        top_eigenvalues(loss, w, None)
+    with pytest.raises(Refused, match="iterations = None"):
+        spectral_density(loss, w, iterations=None, seed=0)

@@ -111,6 +111,8 @@ def test_coefficient_of_losses_and_bad_input():
         sample_learning_coefficient(
             parabola, START, None, Chains(100.0, 1.0, 0.5, None, 4, 5_000, 100, 10), seed=0
         )
+    with pytest.raises(Refused, match="chains is a NoneType"):
+        sample_learning_coefficient(parabola, START, None, None, seed=0)
     with pytest.raises(Refused, match="one finite number"):
         sample_learning_coefficient(lambda w, _: w, START, None, COARSE, seed=0)
     with pytest.raises(Refused, match="batch_size"):

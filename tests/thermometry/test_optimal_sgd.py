@@ -45,6 +45,10 @@ def test_preconditioner(gradients):
 def test_bad_input_is_refused(gradients):
     with pytest.raises(Refused, match="momentum"):
         optimal_step(covariance_trace(gradients), dimension=2, momentum=1.0, **DATA)
+    with pytest.raises(Refused, match="momentum = None"):
+        optimal_step(covariance_trace(gradients), dimension=2, momentum=None, **DATA)
+    with pytest.raises(Refused, match="examples = None"):
+        optimal_step(covariance_trace(gradients), dimension=2, examples=None, batch_size=11)
     with pytest.raises(Refused, match="there are 10 examples"):
         optimal_step(covariance_trace(gradients), dimension=2, examples=10, batch_size=11)
     with pytest.raises(Refused, match="trace is a float"):

@@ -72,7 +72,30 @@ def test_a_bias_of_three_percent_of_the_exponential_is_seen():
 def test_refusals():
     with pytest.raises(Refused, match="ledger='path'"):
         shadow_work([1.0, np.nan], 1.0, 3)
+    with pytest.raises(Refused, match="diverged"):
+        shadow_work([1e200, -1e200], 1.0, 3)
     with pytest.raises(Refused, match="2 or more replicas"):
         shadow_work([1.0], 1.0, 3)
     with pytest.raises(Refused, match="steps is 0"):
         shadow_work([1.0, 2.0], 1.0, 0)
+    for steps in (np.nan, 2.5, None):
+        with pytest.raises(Refused, match="number of steps"):
+            shadow_work([1.0, 2.0], 1.0, steps)
+    with pytest.raises(Refused, match="real numbers"):
+        shadow_work(["a", "b"], 1.0, 3)
+
+
+@pytest.mark.parametrize("mean", [-800, 800])
+def test_an_exponential_out_of_range_is_not_reliable(mean):
+    totals = mean + 0.1 * np.random.default_rng(6).normal(size=50)
+    found = shadow_work(totals, 1.0, 10)
+    assert found.per_step.reliable
+    assert isinstance(found.per_step.std_error, float)
+    assert "out of the range" in found.exponential.reason
+    assert found.exponential.ess > 45
+
+
+def test_no_scatter_is_no_error():
+    found = shadow_work(np.zeros(60), 1.0, 10)
+    assert "does not vary" in found.per_step.reason
+    assert "does not vary" in found.exponential.reason

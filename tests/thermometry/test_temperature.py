@@ -34,6 +34,8 @@ def theta():
 def test_noise_temperature_is_linear_in_the_trace():
     trace = Estimate(1.3 * 8, 0.1 * 8, 500)
     found = noise_temperature(trace, step_size=ETA, batch_size=8, dimension=2)
+    unknown = noise_temperature(Estimate(math.nan, 0.1), step_size=ETA, batch_size=8, dimension=2)
+    assert "trace is not finite" in unknown.reason
     assert (found.value, found.std_error) == pytest.approx((0.39, 0.03))
     with pytest.raises(Refused, match="step_size"):
         noise_temperature(trace, step_size=0.0, batch_size=8, dimension=2)
@@ -75,6 +77,7 @@ def test_kinetic_temperature_and_its_chi_squared_interval():
     found = kinetic_temperature(p, 0.7, mass=mass, level=0.9)
     assert_close(found.temperature, 0.7)
     assert_close(found.inside, 0.9)
+    assert all(type(end) is float for end in found.interval)
     assert found.interval == pytest.approx((0.7 * 0.351846 / 3, 0.7 * 7.814728 / 3), rel=1e-5)
 
 
@@ -136,6 +139,7 @@ def test_heat_capacity_of_quadratic_modes_is_half_their_number():
     x = np.random.default_rng(4).standard_normal((8, 5_000, 6)) * np.sqrt(2.0)
     found = heat_capacity(0.5 * np.sum(x**2, axis=2), 2.0)
     assert_close(found, 3.0)
+    assert "directions that the energy confines" in found.meaning
     assert found.std_error == pytest.approx(3 * math.sqrt((2 + 12 / 6) / 40_000), rel=0.3)
 
 
@@ -187,6 +191,9 @@ def test_bad_settings_are_refused():
         (lambda: configurational_temperature(x, x, centre=np.nan), "centre has shape"),
         (lambda: kinetic_temperature(x, None), "temperature = None"),
         (lambda: kinetic_temperature(x, 1.0, mass=np.ones(2)), "mass has shape"),
+        (lambda: kinetic_temperature(x, 1.0, mass="abc"), "mass is no array"),
+        (lambda: kinetic_temperature(x, 1.0, level="abc"), "level = abc"),
+        (lambda: kinetic_temperature(x, 1.0, level=None), "level = None"),
         (lambda: mode_temperatures(x, x, np.eye(3), centre=np.ones(2)), "centre has shape"),
         (lambda: equipartition({}, {}, 1.0, 0.1), "groups are missing"),
         (lambda: equipartition({"a": x}, {"a": x}, 1.0, 0.1, level=5), "probability"),

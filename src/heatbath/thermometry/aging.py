@@ -45,7 +45,7 @@ def effective_temperature(positions, perturbed, force, pulse: tuple[int, int]) -
         series.checked(name, a, trailing=1)
         for name, a in (("positions", positions), ("perturbed", perturbed))
     )
-    f, (start, end) = series.checked("force", force, "replicas", 1), pulse
+    f, (start, end) = series.checked("force", force, "replicas", 1), _pulse(pulse)
     if x.shape != y.shape or f.shape != (len(x), x.shape[2]) or len(x) < 2:
         raise Refused(
             f"positions {x.shape}, perturbed {y.shape} and force {f.shape}: give the same 2 or more replicas"
@@ -63,13 +63,15 @@ def effective_temperature(positions, perturbed, force, pulse: tuple[int, int]) -
         correlation = np.mean(away[:, t] * change, axis=1)[:, None]
         response = np.mean(f * (y[:, t] - x[:, t]), axis=1)[:, None] / square
         answer = _mean(response, "Shift at this time for a unit force during the pulse.")
-        ratio = series.ratio(correlation, response, meaning)
-        if not abs(answer.value) > series.RESOLVED * answer.std_error:
-            ratio = series.doubted(
-                ratio, "the response is not resolved: give more replicas, or the same noise"
-            )
+        ratio = series.ratio(correlation, response, meaning, of="the response")
         rows.append((series.mean(correlation, "Gain of correlation over the pulse."), answer, ratio))
     return Aging(*(tuple(column) for column in zip(*rows, strict=True)))
+
+
+def _pulse(pulse: tuple[int, int]) -> tuple[int, int]:
+    if np.shape(pulse) != (2,):
+        raise Refused(f"pulse = {pulse!r:.60}: give its start and its end")
+    return series.whole("start of the pulse", pulse[0], 0), series.whole("end of the pulse", pulse[1], 0)
 
 
 def _mean(response: np.ndarray, meaning: str) -> Estimate:

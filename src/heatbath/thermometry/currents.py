@@ -82,7 +82,7 @@ def entropy_production(positions, *, seed: int, block: int | None = None) -> Ent
     directions of *other* data first). Sources: Hasegawa and Van Vu 2019 (uncertainty relation in discrete
     time); Kim et al. 2020 (variational form).
     """
-    x = series.checked("positions", positions, trailing=1)
+    x, seed = series.checked("positions", positions, trailing=1), series.seed(seed)
     replicas, samples, d = x.shape
     if replicas < 2 or samples < 3:
         raise Refused(f"positions has shape {x.shape}: give 2 or more replicas of 3 or more samples")

@@ -20,6 +20,7 @@ from scipy.stats import norm, t
 
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
+from heatbath.theory._checks import real, short
 from heatbath.thermometry import series
 
 ENOUGH_REPLICAS = 8  # from here on the scatter of the replicas is the better error
@@ -71,7 +72,7 @@ def fluctuation_dissipation_relation(
         squares = np.cumsum(changes, axis=1)  # |theta|^2 less its value at the start
         ratio, z, p_value = _consecutive(squares, a.mean() / right.value, eta * right.value, meaning)
     else:
-        ratio = series.ratio(a, eta / 2 * b, meaning)
+        ratio = series.ratio(a, eta / 2 * b, meaning, of="|u|^2")
         z = (ratio.value - 1) / ratio.std_error if ratio.std_error > 0 else 0.0
         p_value = 2 * norm.sf(abs(z))
     return FluctuationDissipation(left, right, ratio, z, float(p_value), level)
@@ -120,7 +121,8 @@ def quadratic_fluctuation_dissipation(gradient2, curvature, step_size: float) ->
     eta = series.positive("step_size", step_size)
     if a.shape != b.shape:
         raise Refused(f"gradient2 {a.shape} and curvature {b.shape} differ in shape")
-    return series.ratio(a, eta / 2 * b, "1 where the loss is quadratic as far as the noise reaches.")
+    meaning = "1 where the loss is quadratic as far as the noise reaches."
+    return series.ratio(a, eta / 2 * b, meaning, of="g^T H g")
 
 
 class Schedule:
@@ -141,12 +143,9 @@ class Schedule:
 
     def __init__(self, step_size: float, *, factor: float = 0.1, window: int = 1_000, level: float = 0.05):
         self.step_size = series.positive("step_size", step_size)
-        if not 0 < factor < 1:
-            raise Refused(f"factor = {factor:g}: give a number between 0 and 1")
-        level = series.probability("level", level)
-        if window < 2 * series.FEWEST_SAMPLES:
-            raise Refused(f"window = {window}: give at least {2 * series.FEWEST_SAMPLES} steps")
-        self.factor, self.window, self.level = factor, window, level
+        self.factor = series.between("factor", factor, 1.0, "number between 0 and 1")
+        self.window = series.whole("window", window, 2 * series.FEWEST_SAMPLES)
+        self.level = series.probability("level", level)
         self.last_test: FluctuationDissipation | None = None
         self._restart()
 
@@ -156,10 +155,13 @@ class Schedule:
 
     def update(self, theta_u: float, u2: float) -> float:
         """Book a step; returns the rate of the next one. One that is not finite starts the counting again."""
-        if not np.isfinite([theta_u, u2]).all():
+        sides = real("theta_u or u2", [theta_u, u2])
+        if sides.shape != (2,) or sides[1] < 0:
+            raise Refused(f"u2 = {short(u2)}: give two numbers, |u|^2 not below 0")
+        if not np.isfinite(sides).all():
             self._restart()
             return self.step_size
-        self._seen.append((float(theta_u), float(u2)))
+        self._seen.append((float(sides[0]), float(sides[1])))
         if len(self._seen) >= self._next_test:
             self._next_test *= 2
             a, b = np.array(self._seen[len(self._seen) // 2 :]).T
@@ -178,6 +180,10 @@ class Schedule:
         return {"step_size": self.step_size, "seen": self._seen, "next_test": self._next_test}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.step_size, self._next_test = float(state["step_size"]), int(state["next_test"])
-        self._seen = [(a, b) for a, b in state["seen"]]
+        """Go on from a checkpoint. Raises `Refused` where the state is not that of a schedule."""
+        try:
+            step_size, next_test = float(state["step_size"]), int(state["next_test"])
+            seen = [(float(a), float(b)) for a, b in state["seen"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refused("this is not the state of a Schedule: give what state_dict() returned") from error
+        self.step_size, self._next_test, self._seen = step_size, next_test, seen

@@ -13,6 +13,8 @@ from heatbath.errors import Refused
 from heatbath.estimate import Estimate
 from heatbath.thermometry import series
 
+FEWEST_MICRO_BATCHES = 32  # of a single sample: a jackknife over fewer makes its error too small
+
 
 @dataclass(frozen=True)
 class NoiseScale:
@@ -60,7 +62,7 @@ def _scale(means: np.ndarray, products: np.ndarray, batch_size: int, meaning: st
         raise Refused("means holds one micro-batch a sample: give 2 or more")
     gradient, noise = _unbiased(means, products, b)
     if gradient.size > 1:
-        estimates = series.mean(gradient), series.mean(noise), series.ratio(noise, gradient)
+        estimates = series.mean(gradient), series.mean(noise), series.ratio(noise, gradient, of="|G|^2")
     else:
         estimates = _jackknife(means[0, 0], products[0, 0], b)
     size, trace, scale = (_with(e, m) for e, m in zip(estimates, (_GRADIENT, _NOISE, meaning), strict=True))
@@ -96,7 +98,8 @@ def _jackknife(means: np.ndarray, products: np.ndarray, b: float) -> tuple[Estim
         return tuple(Estimate(float(x), np.nan, k, False, reason) for x in whole)  # type: ignore[return-value]
     without = np.array([_three(np.delete(means, j, 0), np.delete(products, j, 0), b) for j in range(k)])
     errors = np.sqrt((k - 1) / k * np.sum((without - without.mean(axis=0)) ** 2, axis=0))
-    few = "" if k >= 8 else f"the error is from {k} micro-batches: give 8 or more, or several samples"
+    enough = FEWEST_MICRO_BATCHES
+    few = "" if k >= enough else f"the error is from {k} micro-batches: give {enough}, or several samples"
     return tuple(  # type: ignore[return-value]
         Estimate(float(x), float(e), k, not few, few) for x, e in zip(whole, errors, strict=True)
     )
@@ -156,7 +159,8 @@ def alignment(gradients, products, hessian_trace: float) -> Estimate:
     g, h = g - g.mean(axis=0), h - h.mean(axis=0)
     along, all_ = np.sum(g * h, axis=1)[:, None], np.sum(g**2, axis=1)[:, None]
     factor = g.shape[1] / series.positive("hessian_trace", hessian_trace)
-    return series.ratio(factor * along, all_, "How much of the noise points along the curved directions.")
+    meaning = "How much of the noise points along the curved directions."
+    return series.ratio(factor * along, all_, meaning, of="the noise")
 
 
 def _examples(gradients) -> np.ndarray:
@@ -174,13 +178,13 @@ def hill_tail_index(magnitudes, *, share: float = 0.02) -> Estimate:
     Sources: Hill 1975; for SGD Gurbuzbalaban, Simsekli and Zhu 2021.
     """
     x = np.abs(series.checked("magnitudes", magnitudes))
-    if not 0 < share < 0.5:
-        raise Refused(f"share = {share:g}: give a number between 0 and 0.5")
+    share = series.between("share", share, 0.5, "number between 0 and 0.5")
     count = int(share * x.size)
     largest = np.sort(x.ravel())[::-1]
-    if count < 20 or not largest[count] > 0 or largest[0] == largest[count // 2]:
-        fewest = int(20 / share) + 1
-        raise Refused(f"{count} magnitudes in the tail: give at least {fewest}, not 0 and not all equal")
+    if count < 20:
+        raise Refused(f"{count} magnitudes in the tail: give at least {int(20 / share) + 1} in all")
+    if not largest[count] > 0 or largest[0] == largest[count // 2]:
+        raise Refused("the magnitudes in the tail are 0 or all equal: they have no exponent")
     alpha, half = _hill(largest, count), _hill(largest, count // 2)
     above = (x > largest[count]).astype(float)
     clusters = min(1.0, series.effective_size(above) / x.size) if x.shape[1] >= series.FEWEST_SAMPLES else 1.0

@@ -100,9 +100,8 @@ def learning_efficiency(correct, entropy_change, dissipated_heat, load: float = 
     information = np.log(2) - entr(right) - entr(1 - right)
     learnt = information + np.log(right / (1 - right)) * (p - right)  # linear about the mean
     cost = entropy + heat
-    ratio = series.ratio(
-        (load * learnt)[:, None], cost[:, None], "Share of what was paid in heat and entropy that was learnt."
-    )
+    meaning = "Share of what was paid in heat and entropy that was learnt."
+    ratio = series.ratio((load * learnt)[:, None], cost[:, None], meaning, of="the cost")
     return LearningEfficiency(
         series.mean(learnt[:, None], "What the weights know of one label, in nats."),
         series.mean(cost[:, None], "What that cost, per weight, in nats."),

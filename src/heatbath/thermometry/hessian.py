@@ -35,6 +35,8 @@ class _Operator:
     """v -> H v on flat float64 NumPy vectors of the chosen group, compiled once."""
 
     def __init__(self, loss: Loss, parameters: Any, group: str | None):
+        if not isinstance(group, str | None):
+            raise Refused(f"group = {group!r:.60}: give the beginning of a path, or None")
         paths, structure = jax.tree_util.tree_flatten_with_path(parameters)
         if not paths:
             raise Refused("the model has no parameters")
@@ -92,13 +94,13 @@ def top_eigenvalues(
     """
     operator = _Operator(loss, parameters, group)
     d = operator.dimension
-    if not 1 <= count <= d:
+    if series.whole("count", count) > d:
         raise Refused(f"count = {count}: the group has {d} parameters")
     if d <= max(SMALL, count + 1):
         matrix = np.stack([operator(row) for row in np.eye(d)])
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     else:
-        start = np.random.default_rng(seed).standard_normal(d)
+        start = np.random.default_rng(series.seed(seed)).standard_normal(d)
         linear = LinearOperator((d, d), matvec=operator, dtype=np.float64)  # pyright: ignore[reportCallIssue]
         tolerance = operator.precision ** (2 / 3)
         try:
@@ -163,11 +165,10 @@ def spectral_density(
     The extreme eigenvalues come out within a few iterations; the bulk is a density. Memory: iterations x d
     numbers. Sources: Ubaru, Chen and Saad 2017; Ghorbani, Krishnan and Xiao 2019.
     """
-    if probes < 2 or iterations < 1:
-        raise Refused(f"{probes} probes of {iterations} iterations: give 2 or more of 1 or more")
+    series.whole("probes", probes, 2)
     operator = _Operator(loss, parameters, group)
     d = operator.dimension
-    size = min(iterations, d)
+    size = min(series.whole("iterations", iterations), d)
     nodes, weights = np.zeros((probes, size)), np.zeros((probes, size))
     for i, z in enumerate(_signs(seed, probes, d)):
         diagonal, beside = _lanczos(operator, z / np.sqrt(d), size)
@@ -195,9 +196,8 @@ def _lanczos(operator: _Operator, start: np.ndarray, iterations: int) -> tuple[n
 
 
 def _signs(seed: int, probes: int, d: int) -> np.ndarray:
-    if probes < 2:
-        raise Refused(f"{probes} probes: give 2 or more")
-    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(probes, d))
+    shape = series.whole("probes", probes, 2), d
+    return np.random.default_rng(series.seed(seed)).choice([-1.0, 1.0], size=shape)
 
 
 def _over_probes(readings: np.ndarray, meaning: str) -> Estimate:

@@ -20,6 +20,7 @@ from heatbath.core import numeric
 from heatbath.core.numeric import ravel, size, unravel
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
+from heatbath.theory import _checks
 from heatbath.theory.learning_coefficient import quadratic_coefficient
 from heatbath.thermometry import series
 
@@ -73,9 +74,7 @@ class LearningCoefficient:
 
 def coefficient_of_losses(losses, at_minimum: float, nbeta: float) -> Estimate:
     """n beta (<L> - L(w0)) from **full** mean losses (replicas, samples) of chains after their burn-in."""
-    if not np.isfinite(at_minimum):
-        raise Refused(f"at_minimum = {at_minimum}: give the loss at the minimum")
-    excess = series.checked("losses", losses) - at_minimum
+    excess = series.checked("losses", losses) - _checks.number("at_minimum", at_minimum)
     found = series.scaled(series.mean(excess), series.positive("nbeta", nbeta), _MEANING)
     if found.value < -series.RESOLVED * found.std_error:
         return series.doubted(
@@ -108,6 +107,8 @@ def sample_learning_coefficient(
     step (twice the steps) and with twice the batch; its leading order, linear in both, is taken out. Raises
     `Refused` where a chain diverges.
     """
+    if not isinstance(chains, Chains):
+        raise Refused(f"chains is a {type(chains).__name__}: give Chains(nbeta=...)")
     if chains.batch_size is not None and (items is None or chains.batch_size > _count(items)):
         raise Refused(
             f"batch_size = {chains.batch_size}: give items, at least as many, or None for no batches"
@@ -119,7 +120,7 @@ def sample_learning_coefficient(
         raise Refused(
             "the minimum holds numbers that are not floating-point: keep them out of the parameters"
         )
-    run = partial(_run, loss, minimum, items, seed=seed)
+    run = partial(_run, loss, minimum, items, seed=series.seed(seed))
     plain = run(chains, stream=0)
     localised = _difference(plain, run(replace(chains, gamma=2 * chains.gamma), stream=3), 1.0, _TIE)
     if quadratic:

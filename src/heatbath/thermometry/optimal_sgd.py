@@ -15,8 +15,8 @@ def optimal_step(
 
     ``trace``: tr Sigma of single examples (`covariance_trace`, `noise_scale`); ``examples``: N.
     """
-    if not 0 <= momentum < 1:
-        raise Refused(f"momentum = {momentum:g}: give a number from 0 up to 1")
+    if momentum != 0:
+        series.between("momentum", momentum, 1.0, "number from 0 up to 1")
     most = _scale(examples, batch_size) * series.positive("dimension", dimension)
     return _inverse(trace, (1 - momentum) * most, "Step size at which SGD is nearest to the posterior.")
 
@@ -53,9 +53,10 @@ def optimal_preconditioner(
 
 
 def _scale(examples: int, batch_size: int) -> float:
-    if batch_size > examples:
+    b, n = series.positive("batch_size", batch_size), series.positive("examples", examples)
+    if b > n:
         raise Refused(f"batch_size = {batch_size}: there are {examples} examples; give no more")
-    return 2 * series.positive("batch_size", batch_size) / series.positive("examples", examples)
+    return 2 * b / n
 
 
 def _inverse(e: Estimate, factor: float, meaning: str) -> Estimate:

@@ -12,70 +12,79 @@ import numpy as np
 
 from heatbath.errors import Refused
 from heatbath.estimate import Estimate
+from heatbath.theory._checks import real, short
 
 ESS_LIMIT = 50.0
 RHAT_LIMIT = 1.05
 RESOLVED = 4.0  # standard errors from 0 at which a denominator counts as known
+LARGEST = 1e70  # of measured numbers: sums of their fourth powers are finite
 FEWEST_SAMPLES = 4  # below, a series has no autocorrelation to speak of
 
 
 def checked(name: str, array: Any, axes: str = "replicas, samples", trailing: int = 0) -> np.ndarray:
     """``array`` in float64, finite, with the named leading axes and ``trailing`` more.
 
-    Raises `Refused` where the shape is another one, it is empty, or a number is not finite.
+    Raises `Refused` where the shape is another one, it is empty, or a number is not finite, or so large that
+    its powers are not.
     """
-    try:
-        array = np.asarray(array)
-        if np.iscomplexobj(array):
-            raise TypeError
-        array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise Refused(f"{name} is no array of real numbers: give one with axes ({axes})") from error
+    array = real(name, array)
     dimension = len(axes.split(", ")) + trailing
     if array.ndim != dimension:
         raise Refused(f"{name} has shape {array.shape}: give {dimension} axes, the first being ({axes})")
     if array.size == 0:
         raise Refused(f"{name} has shape {array.shape}: there is nothing in it")
-    if not np.isfinite(array).all():
-        raise Refused(f"{name} has values that are not finite: leave out what diverged")
+    if not (np.abs(array) < LARGEST).all():
+        raise Refused(f"{name} has values that are not finite, or above {LARGEST:g}: leave out what diverged")
     return array
 
 
 def positive(name: str, value: float) -> float:
     """``value`` as a float. Raises `Refused` unless it is finite and above 0."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise Refused(f"{name} = {value!r:.60}: give a number above 0") from error
-    if not (np.isfinite(number) and number > 0):
-        raise Refused(f"{name} = {number:g}: give a number above 0")
-    return number
-
-
-def whole(name: str, value: int) -> int:
-    """``value``. Raises `Refused` unless it is a whole number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise Refused(f"{name} = {value!r:.60}: give a whole number, 1 or more")
-    return int(value)
+    return between(name, value, np.inf, "number above 0")
 
 
 def probability(name: str, value: float) -> float:
-    """``value``. Raises `Refused` unless it is between 0 and 1."""
-    if not 0 < value < 1:
-        raise Refused(f"{name} = {value:g}: give a probability between 0 and 1")
-    return value
+    """``value`` as a float. Raises `Refused` unless it is between 0 and 1."""
+    return between(name, value, 1.0, "probability between 0 and 1")
+
+
+def between(name: str, value: float, most: float, what: str) -> float:
+    """``value`` as a float. Raises `Refused` unless it is above 0 and below ``most``."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not 0 < number < most:
+        raise Refused(f"{name} = {short(value)}: give a {what}")
+    return number
+
+
+def whole(name: str, value: int, least: int = 1) -> int:
+    """``value``. Raises `Refused` unless it is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise Refused(f"{name} = {short(value)}: give a whole number, {least} or more")
+    return int(value)
+
+
+def seed(value: int) -> int:
+    """``value``. Raises `Refused` unless it is a whole number from 0 to 2^32 - 1."""
+    if whole("seed", value, 0) >= 2**32:
+        raise Refused(f"seed = {short(value)}: give one from 0 to 4294967295")
+    return int(value)
 
 
 def estimated(name: str, value: Any) -> Estimate:
-    """``value``. Raises `Refused` unless it is an `Estimate`."""
+    """``value``, doubted where it is not finite. Raises `Refused` unless it is an `Estimate`."""
     if not isinstance(value, Estimate):
         raise Refused(f"{name} is a {type(value).__name__}: give the Estimate of an instrument")
+    if not np.isfinite(value.value) or np.isnan(value.std_error):
+        return doubted(value, f"{name} is not finite, or has no error")
     return value
 
 
 def coordinates(name: str, value: Any, d: int) -> np.ndarray:
     """``value``, a number or (d,), as (d,). Raises `Refused` where it is neither, or not finite."""
-    array = np.asarray(value, np.float64)
+    array = real(name, value)
     if array.shape not in ((), (d,)) or not np.isfinite(array).all():
         raise Refused(
             f"{name} has shape {array.shape}: give a finite number, or one for each of {d} coordinates"
@@ -102,13 +111,21 @@ def mean(series: np.ndarray, meaning: str = "") -> Estimate:
     return Estimate(value, error, ess, not reason, reason, meaning)
 
 
-def ratio(above: np.ndarray, below: np.ndarray, meaning: str = "") -> Estimate:
-    """mean(above)/mean(below) of two series seen together; error by the delta method."""
-    if below.mean() == 0:
-        raise Refused("a ratio has a denominator of 0: what is below does not fluctuate")
-    value = above.mean() / below.mean()
-    linear = mean((above - value * below) / below.mean(), meaning)
-    return shifted(linear, value)
+def ratio(
+    above: np.ndarray, below: np.ndarray, meaning: str = "", *, of: str = "the denominator"
+) -> Estimate:
+    """mean(above)/mean(below) of two series seen together; error by the delta method.
+
+    Not reliable where ``of``, the name of what is below, may as well be 0.
+    """
+    under = mean(below)
+    if under.value == 0:
+        raise Refused(f"{of} is 0: there is nothing to divide by")
+    value = above.mean() / under.value
+    found = shifted(mean((above - value * below) / under.value, meaning), value)
+    if not abs(under.value) > RESOLVED * under.std_error:
+        return doubted(found, f"{of} is not resolved from 0: give more samples, or less noisy ones")
+    return found
 
 
 def shifted(estimate: Estimate, value: float) -> Estimate:
@@ -133,6 +150,8 @@ def doubt(series: np.ndarray, ess: float) -> str:
     """Why a mean over ``series`` cannot be relied on; empty where it can."""
     from arviz_stats.base.array import array_stats
 
+    if not np.isfinite(series).all():
+        return "the numbers overflow"
     if np.ptp(series) == 0:
         return "the series does not vary, so it has no error"
     if not ess >= ESS_LIMIT:

@@ -45,9 +45,8 @@ def configurational_temperature(position, gradient, centre=None) -> Estimate:
     if centre is not None:
         x = x - series.coordinates("centre", centre, d)
     virial = np.sum(x * g, axis=2)
-    estimate = series.mean(
-        virial / d, "Temperature read off the positions: the energy per degree of freedom."
-    )
+    meaning = "Temperature read off the positions: on a quadratic, twice the energy per degree of freedom."
+    estimate = series.mean(virial / d, meaning)
     if centre is None:
         lengths = np.linalg.norm(x, axis=2) * np.linalg.norm(g, axis=2)
         if np.median(np.abs(virial)) <= SCALE_INVARIANT * np.median(lengths):
@@ -79,7 +78,7 @@ def kinetic_temperature(momentum, temperature: float, *, mass=1.0, level: float 
     if not (m > 0).all():
         raise Refused("mass has entries that are not above 0")
     readings = np.mean(p**2 / m, axis=2)
-    low, high = (t * q / d for q in chi2.interval(level, d))
+    low, high = (float(t * q / d) for q in chi2.interval(level, d))
     inside = series.mean(((readings > low) & (readings < high)).astype(float), f"Should be {level:g}.")
     value = series.mean(readings, "Temperature read off the momenta, which the bath sets directly.")
     return KineticTemperature(value, (low, high), inside, level)
@@ -157,7 +156,7 @@ def heat_capacity(energy, temperature: float) -> Estimate:
     return series.scaled(
         series.mean(squares),
         1 / (t**2 * bias),
-        "Heat capacity: half the number of parameters that the data leave free to fluctuate.",
+        "Heat capacity: half the number of directions that the energy confines.",
     )
 
 
