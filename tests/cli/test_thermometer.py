@@ -7,7 +7,7 @@ from heatbath.store import RunFolder
 
 def test_the_table_and_the_figure(made, heatbath):
     answer = heatbath("thermometer", made)
-    assert (answer.code, answer.err) == (0, "")
+    assert (answer.code, answer.err) == (0, "measuring temperatures ...\n")
     for name in ("layer 1 weights", "layer 2 biases", "prior precisions", "noise levels", "heat capacity"):
         assert name in answer.out
     drawn = (made / "figures" / "thermometer.svg").read_bytes()

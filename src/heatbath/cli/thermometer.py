@@ -26,6 +26,9 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
     folder = RunFolder.open(run)
     check_config(folder.config)
     heating = heating_of(folder)
+    path = folder.path / "figures" / "thermometer.svg"
+    if path.parent.is_symlink():
+        raise Refused(f"{show(path.parent)} is a link: remove it")
     if not quiet:
         print("measuring temperatures ...", file=sys.stderr, flush=True)
     prepare()
@@ -44,11 +47,8 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
         return [head, *table, capacity, found.verdict(), *heating, f"figure: {path}"]
 
     found = layer_temperatures(folder, progress=not quiet)
-    path = folder.path / "figures" / "thermometer.svg"
     figure = draw({x.name: (x.configurational, x.virial) for x in found.layers}, BATH)
     try:
-        if path.parent.is_symlink():
-            raise Refused(f"{show(path.parent)} is a link: remove it")
         path.parent.mkdir(exist_ok=True)
         replace(path, svg(figure, "thermometer").encode())
     except OSError as error:
