@@ -72,7 +72,7 @@ def test_parts(save):
         ({"x": X, "y": np.array(["a", "b\n", "a", "a"])}, "visible characters"),
         ({"x": X, "y": np.array(["a", "", "a", "a"])}, "empty"),
         ({"x": X, "y": Y.astype(complex)}, "y is complex128"),
-        ({"x": X.astype(object)}, "Object arrays"),
+        ({"x": X.astype(object)}, "Python objects"),
     ],
 )
 def test_refused(save, arrays, words):

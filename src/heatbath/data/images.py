@@ -93,6 +93,8 @@ def _read(path: str) -> dict[str, np.ndarray]:
         with np.load(path) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        if "allow_pickle" in str(error):
+            raise refused(path, "holds Python objects: save arrays of numbers or text") from None
         raise unreadable(path, error) from None
 
 
