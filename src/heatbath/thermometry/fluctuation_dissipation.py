@@ -177,7 +177,7 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, for a checkpoint."""
-        return {"step_size": self.step_size, "seen": self._seen, "next_test": self._next_test}
+        return {"step_size": self.step_size, "seen": list(self._seen), "next_test": self._next_test}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint. Raises `Refused` where the state is not that of a schedule."""

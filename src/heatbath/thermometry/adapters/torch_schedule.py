@@ -54,14 +54,15 @@ class ReduceLROnStationarity:
             handle.remove()
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers and lists, for a checkpoint."""
-        self._drain()
-        return self._schedule.state_dict()
+        """Plain numbers and lists, for a checkpoint. What waits is not tested: saving changes no rate."""
+        waiting = torch.stack(self._waiting).tolist() if self._waiting else []
+        return self._schedule.state_dict() | {"waiting": waiting}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self._waiting.clear()
+        """Go on from a checkpoint. Raises `Refused` for anything else."""
         self._schedule.load_state_dict(state)
+        number = self._rows.position[0].new_tensor
+        self._waiting = [number(row) for row in state.get("waiting", [])]
 
     @torch.no_grad()
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
