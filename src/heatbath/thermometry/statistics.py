@@ -108,8 +108,9 @@ class Ceiling:
 
     FEWEST, SHARE = 3, 0.02
 
-    def add(self, size: float) -> None:
-        highest, touched, seen = touch((self.highest, self.touched, self.seen), size)
+    def add(self, size: float, resolution: float) -> None:
+        ceiling = (self.highest, self.touched, self.seen)
+        highest, touched, seen = touch(ceiling, size, resolution=resolution)
         self.highest, self.touched, self.seen = float(highest), int(touched), int(seen)
 
     @property
@@ -117,10 +118,10 @@ class Ceiling:
         return self.touched >= max(self.FEWEST, self.SHARE * self.seen)
 
 
-def touch(ceiling: Any, size: Any, xp: Any = np) -> Any:
+def touch(ceiling: Any, size: Any, xp: Any = np, resolution: float = RESOLUTION) -> Any:
     """The three numbers of a `Ceiling` after one more ``size``; only finite and positive ones count."""
     highest, touched, seen = ceiling
-    above, there = size > highest * (1 + RESOLUTION), size >= highest * (1 - RESOLUTION)
+    above, there = size > highest * (1 + resolution), size >= highest * (1 - resolution)
     now = (xp.where(above, size, highest), xp.where(above, 1, touched + there), seen + 1)
     counts = xp.isfinite(size) & (size > 0)
     return [xp.where(counts, new, old) for new, old in zip(now, ceiling, strict=True)]
@@ -211,15 +212,22 @@ class Statistics:
         if not self.series:
             self.series.append(Series.empty(len(self.layers)))
 
-    def add(self, rows: np.ndarray, norms: Sequence[float] = (), largest: Sequence[float] = ()) -> None:
+    def add(
+        self,
+        rows: np.ndarray,
+        norms: Sequence[float] = (),
+        largest: Sequence[float] = (),
+        resolution: float = RESOLUTION,
+    ) -> None:
         """Observations (see `observation`), (observations, layers, quantities) or one of them alone; of the
-        gradients that were read, over all layers: their norms and their largest components."""
+        gradients that were read, over all layers: their norms and their largest components, which clipping
+        leaves within the relative ``resolution`` of each other."""
         latest = self.series[-1]
         latest.add(np.asarray(rows, float).reshape(-1, len(self.layers), len(QUANTITIES)))
         for norm in norms:
-            latest.norm.add(norm)
+            latest.norm.add(norm, resolution)
         for component in largest:
-            latest.largest.add(component)
+            latest.largest.add(component, resolution)
 
     @property
     def observations(self) -> int:

@@ -10,12 +10,20 @@ from torch import Tensor
 
 from heatbath.errors import Refused
 from heatbath.thermometry.adapters.sinks import as_sink
-from heatbath.thermometry.statistics import GRADIENTS_EVERY, Statistics, micro_batch_estimates, observation
+from heatbath.thermometry.statistics import (
+    GRADIENTS_EVERY,
+    RESOLUTION,
+    Statistics,
+    micro_batch_estimates,
+    observation,
+)
 from heatbath.thermometry.summary import Summary
 
 FETCH = 640  # steps from one fetch of the observations that wait on the device to the next
+MOST_CLIPPED = 1_000  # a gradient that shrank more was scaled, not only clipped
 ALIGNED = 16  # numbers: 64 bytes
 HALF = (torch.float16, torch.bfloat16)
+DECOUPLED = {"AdamW", "Adafactor", "Muon", "Lion"}  # optimizers whose groups need not say so
 
 
 class _Waiting(NamedTuple):
@@ -34,10 +42,11 @@ class _Waiting(NamedTuple):
 
 @dataclass
 class _MicroBatches:
-    """The accumulated gradients so far: the last ones, the sum of squares of their steps, the batches'
-    sizes."""
+    """The accumulated gradients so far: the last ones, how often PyTorch had written to each, the sum of
+    squares of their steps, the batches' sizes."""
 
     last: list[Tensor]
+    written: list[int]
     sum_of_squares: Tensor
     sizes: list[int] = field(default_factory=list)
 
@@ -76,6 +85,8 @@ class Thermometer:
         found, skipped = _measurable(model, optimizer)
         self._parameters = [parameter for _, parameter, _ in found]
         self._group = np.array([group for _, _, group in found])
+        self._decoupled = not DECOUPLED.isdisjoint(kind.__name__ for kind in type(optimizer).__mro__)
+        self._resolution = max(RESOLUTION, *(torch.finfo(p.dtype).eps for p in self._parameters))
         labels = [str(groups(name)) if groups else name for name, _, _ in found]
         layers = tuple(dict.fromkeys(labels))
         self._layer = np.array([layers.index(label) for label in labels], int)
@@ -87,7 +98,7 @@ class Thermometer:
         self._gradients: list[Tensor] | None = None
         self._micro: _MicroBatches | None = None
         self._waiting: list[_Waiting] = []
-        self._last_squared = np.full(len(layers), np.nan)  # |theta|^2 after the last observed step
+        self._last_squared = np.full(len(found), np.nan)  # |theta|^2 after the last observed step
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -125,13 +136,17 @@ class Thermometer:
             raise Refused(f"micro_batch({examples!r:.40}): give the number of its examples, 1 or more")
         if not self.due:
             return
-        now = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self._parameters]
-        if self._micro is None:
-            self._micro = _MicroBatches(now, _squares(now))
+        gradients = [p.grad for p in self._parameters]
+        pairs = zip(self._parameters, gradients, strict=True)
+        now = [torch.zeros_like(p) if g is None else _dense(g.clone()) for p, g in pairs]
+        written = [-1 if g is None else g._version for g in gradients]
+        if self._micro is None or all(a <= b for a, b in zip(written, self._micro.written, strict=True)):
+            # Nothing was added to what is there: these gradients are new, and the step before was skipped.
+            self._micro = _MicroBatches(now, written, _squares(now))
         else:
             added = [a - b for a, b in zip(now, self._micro.last, strict=True)]
             self._micro.sum_of_squares += _squares(added)
-            self._micro.last = now
+            self._micro.last, self._micro.written = now, written
         self._micro.sizes.append(examples)
 
     def statistics(self) -> Statistics:
@@ -160,9 +175,14 @@ class Thermometer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint. Raises `Refused` for that of another model."""
-        self._statistics.load_state_dict(state.get("statistics", {}))
+        if not isinstance(state, Mapping) or not {"steps", "statistics", "last_squared"} <= state.keys():
+            raise Refused("this is not the state of a thermometer: give what its state_dict() returned")
+        last_squared = np.array(state["last_squared"], float)
+        if last_squared.shape != self._last_squared.shape:
+            raise Refused("this state is of another model or version of heatbath: start it afresh")
+        self._statistics.load_state_dict(state["statistics"])
         self.steps = self._written = int(state["steps"])
-        self._last_squared = np.array(state["last_squared"], float)
+        self._last_squared = last_squared
         self._waiting.clear()
 
     def close(self) -> None:
@@ -229,10 +249,12 @@ class Thermometer:
 
     def _scale_since(self, squares: Tensor) -> Tensor:
         """What unscaling has divided g by since its ``squares`` were read: a power of two to the last bit,
-        which clipping would never give."""
+        which clipping would never give. Any factor above that of clipping alone is undone too: it leaves
+        the clipped gradients, whose norms betray them."""
         ratio = (squares.sum() / _squares(self._present_gradients()).sum()).sqrt().reshape(1)
         unscaled = (torch.frexp(ratio).mantissa == 0.5) & (ratio >= 2)
-        return torch.where(unscaled, ratio, torch.ones_like(ratio))
+        and_clipped = (ratio > MOST_CLIPPED) & ratio.isfinite()
+        return torch.where(unscaled | and_clipped, ratio, torch.ones_like(ratio))
 
     def _observe(self) -> None:
         micro = self._micro
@@ -251,7 +273,9 @@ class Thermometer:
                 (
                     [float(s["lr"]) for s in settings],
                     [
-                        0.0 if s.get("decoupled_weight_decay") else s.get("weight_decay", 0.0)
+                        0.0
+                        if self._decoupled or s.get("decoupled_weight_decay")
+                        else s.get("weight_decay", 0.0)
                         for s in settings
                     ],
                     [-1.0 if s.get("maximize") else 1.0 for s in settings],
@@ -272,12 +296,20 @@ class Thermometer:
         rate, decay, sign = np.moveaxis(settings, 1, 0)
         square, largest = numbers[:, 4], numbers[:, 5]
         numbers[:, 3] *= sign
-        along, change, position, pull, squares, _, signal, noise = np.moveaxis(self._by_layer(numbers), 1, 0)
         count = np.bincount(self._layer)
+        mean_rate = self._by_layer(rate) / count
+        # A row may join parameters of several rates and decays: each counts with its own.
+        weight = mean_rate[:, self._layer] / np.where(rate > 0, rate, np.inf)
         with np.errstate(invalid="ignore", over="ignore"):  # a loop that diverges
+            along, change, position = np.moveaxis(numbers[:, :3], 1, 0)
             after = position - 2 * along + change
             before = np.concatenate([self._last_squared[None], after[:-1]])
             self._last_squared = after[-1]
+            decayed = self._by_layer(decay * position)
+            along, change, decrease = (
+                self._by_layer(weight * x) for x in (along, change, (before - after) / self.every)
+            )
+            position, pull, squares, _, signal, noise = np.moveaxis(self._by_layer(numbers[:, 2:]), 1, 0)
             rows = observation(
                 along,
                 change,
@@ -286,13 +318,13 @@ class Thermometer:
                 position,
                 signal,
                 noise,
-                self._by_layer(rate) / count,
-                self._by_layer(decay) / count,
-                (before - after) / self.every,
+                mean_rate,
+                decayed / np.where(position > 0, position, 1),
+                decrease,
             )
         read = np.array([w.has_gradients for w in self._waiting])
         norms = np.sqrt(square[read].sum(axis=1))
-        self._statistics.add(rows, norms.tolist(), largest[read].max(axis=1).tolist())
+        self._statistics.add(rows, norms.tolist(), largest[read].max(axis=1).tolist(), self._resolution)
         self._waiting.clear()
 
     def _by_layer(self, values: np.ndarray) -> np.ndarray:
@@ -406,5 +438,6 @@ def _squares(tensors: list[Tensor]) -> Tensor:
 
 
 def _dots(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    pairs = zip(_single(a), _single(b), strict=True)
-    return torch.stack([torch.dot(x.reshape(-1), y.reshape(-1)) for x, y in pairs])
+    """In the precision of ``a``."""
+    pairs = zip(a, b, strict=True)
+    return torch.stack([torch.dot(x.reshape(-1), y.reshape(-1).to(x.dtype)) for x, y in pairs])
