@@ -535,6 +535,10 @@ def test_lightning():
     again.load_state_dict(callback.state_dict())
     fit(again, Module(), 1)
     assert again.thermometer.steps == 7 * 8
+    fit(again, Module(), 1)  # what was restored once is not restored again
+    assert again.thermometer.steps == 8
+    with pytest.raises(TypeError, match="evry"):
+        LightningThermometer(evry=3)
 
 
 @pytest.mark.slow
@@ -597,6 +601,8 @@ def test_hugging_face(tmp_path):
     assert found.value > 0
     with pytest.raises(Refused, match="max_grad_norm=0"):
         fit(TrainerThermometer(micro_batches=True), LIMIT)
+    with pytest.raises(TypeError, match="evry"):
+        TrainerThermometer(evry=3)
 
 
 class Quadratic(torch.nn.Module):

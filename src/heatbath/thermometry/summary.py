@@ -58,8 +58,12 @@ class Summary:
     observations: int
     skipped: Mapping[str, str]
 
+    def _all(self) -> tuple[Row, ...]:
+        """The rows and the total, which a single row is already."""
+        return self.rows if len(self.rows) == 1 else (*self.rows, self.total)
+
     def __getitem__(self, layer: str) -> Row:
-        for row in (*self.rows, self.total):
+        for row in self._all():
             if row.layer == layer:
                 return row
         raise Refused(f"no layer {layer!r:.60}: there are {', '.join(row.layer for row in self.rows)}")
@@ -69,7 +73,7 @@ class Summary:
         out."""
         named = {
             f"thermometer/{name}/{row.layer}": estimate.value
-            for row in (*self.rows, self.total)
+            for row in self._all()
             for name, estimate in row.estimates().items()
         }
         return {name: value for name, value in named.items() if math.isfinite(value)}
@@ -79,7 +83,7 @@ class Summary:
         rows = [
             {"layer": row.layer, "size": row.size, "verdict": row.verdict}
             | {name: estimate.to_dict() for name, estimate in row.estimates().items()}
-            for row in (*self.rows, self.total)
+            for row in self._all()
         ]
         return {"rows": rows, "observations": self.observations, "skipped": dict(self.skipped)}
 
@@ -92,7 +96,7 @@ class Summary:
         for heading in ("layer", "size", "T (updates)", "T (virial)", "FDR ratio", "noise scale"):
             table.add_column(heading, justify="left" if heading == "layer" else "right", no_wrap=True)
         table.add_column("verdict", no_wrap=True)
-        for row in (*self.rows, self.total):
+        for row in self._all():
             if row is self.total and len(self.rows) > 1:
                 table.add_section()
             cells = [_cell(estimate) for estimate in row.estimates().values()]
@@ -100,7 +104,7 @@ class Summary:
         console = Console(width=1_000, color_system=None, markup=False, emoji=False, highlight=False)
         with console.capture() as captured:
             console.print(table)
-        cells = [e for row in (*self.rows, self.total) for e in row.estimates().values() if e.reason]
+        cells = [e for row in self._all() for e in row.estimates().values() if e.reason]
         marked = {("-" if math.isnan(e.value) else "?", e.reason) for e in cells}
         notes = [f"{mark}: {reason}" for mark, reason in sorted(marked)]
         notes += [f"not measured: {name} ({why})" for name, why in self.skipped.items()]

@@ -1,5 +1,6 @@
 """A thermometer as a Lightning callback."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer  # pyright: ignore[reportMissingImports]
@@ -17,8 +18,16 @@ class LightningThermometer(Callback):
     Raises `Refused` when training starts with several optimizers.
     """
 
-    def __init__(self, *, batch_size: int | None = None, **options: Any):
-        self.batch_size, self.options = batch_size, options
+    def __init__(
+        self,
+        *,
+        batch_size: int | None = None,
+        every: int = 20,
+        groups: Callable[[str], str] | None = None,
+        sink: Any = None,
+    ):
+        self.batch_size = batch_size
+        self.options = {"every": every, "groups": groups, "sink": sink}
         self.thermometer: Thermometer | None = None
         self._restored: dict[str, Any] | None = None
 
@@ -28,6 +37,7 @@ class LightningThermometer(Callback):
         self.thermometer = Thermometer(pl_module, trainer.optimizers[0], **self.options)
         if self._restored is not None:
             self.thermometer.load_state_dict(self._restored)
+            self._restored = None  # a later fit starts afresh
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.thermometer is not None and self.batch_size is not None:

@@ -1,5 +1,6 @@
 """A thermometer as a callback of the Hugging Face Trainer."""
 
+from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback  # pyright: ignore[reportMissingImports]
@@ -19,8 +20,16 @@ class TrainerThermometer(TrainerCallback):
     and ``micro_batches``.
     """
 
-    def __init__(self, *, micro_batches: bool = False, **options: Any):
-        self.micro_batches, self.options = micro_batches, options
+    def __init__(
+        self,
+        *,
+        micro_batches: bool = False,
+        every: int = 20,
+        groups: Callable[[str], str] | None = None,
+        sink: Any = None,
+    ):
+        self.micro_batches = micro_batches
+        self.options = {"every": every, "groups": groups, "sink": sink}
         self.thermometer: Thermometer | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
