@@ -99,7 +99,7 @@ def test_hash_depends_on_numbers_and_names(tmp_path, content):
         (b"x,y\n1,2\n\n3,4\n", ["line 3, column 'x'", "line is empty"]),
         (b"x,y\n1,2\n3,\n", ["line 3, column 'y'", "cell is empty"]),
         (b'x\n1\n""\n', ["line 3, column 'x'", "cell is empty"]),
-        (b"x,y\n1,2\n3,high\n", ["line 3, column 'y'", "'high' is text", "ignore"]),
+        (b"x,y\n1,2\n3,high\n", ["line 3, column 'y'", "'high' is text", "leave the column out"]),
         (b"x,y\n1,1_000\n", ["line 2, column 'y'", "'1_000' is text"]),
         (b"x,y\n1,0x10\n", ["line 2, column 'y'", "'0x10' is text"]),
         ("x,y\n1,\u0661\n".encode(), ["line 2, column 'y'", "is text"]),

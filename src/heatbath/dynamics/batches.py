@@ -22,7 +22,7 @@ ROUNDS = 6
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise Refused(f"{value!r:.40} items or passes: give a whole number")
+        raise Refused(f"a minibatch of {value!r:.40}: give a whole number of items, and of passes")
     return int(value)
 
 

@@ -97,7 +97,7 @@ class Summary:
             table.add_column(heading, justify="left" if heading == "layer" else "right", no_wrap=True)
         table.add_column("verdict", no_wrap=True)
         for row in self._all():
-            if row is self.total and len(self.rows) > 1:
+            if row is self.total:
                 table.add_section()
             cells = [_cell(estimate) for estimate in row.estimates().values()]
             table.add_row(row.layer, f"{row.size:,}", *cells, row.verdict)
