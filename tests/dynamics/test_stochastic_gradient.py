@@ -248,7 +248,7 @@ def test_numbers_that_make_no_dynamics_are_refused_where_they_are_given(make):
 def test_sizes_of_minibatches_are_whole_numbers():
     assert Windows(np.int64(5)) == Windows(5)
     for make in (lambda: Windows(2.5), lambda: WithReplacement("3"), lambda: Windows(5, shuffle=0.5)):
-        with pytest.raises(Refused, match="a minibatch of .*: give a whole number"):
+        with pytest.raises(Refused, match=r"a minibatch of .*: give a whole number"):
             make()
 
 

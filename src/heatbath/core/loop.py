@@ -110,8 +110,8 @@ def start(task: Task, positions: Any) -> Carry:
         return state, dynamics.energy(task.system, state, control)
 
     controls = task.controls(jnp.zeros((), int))
-    _check_couplings(task.system, *jax.tree.map(lambda x: x[0], (positions, controls.couplings)))
     states, energy = task.each(init)(positions, controls, task.init_keys())
+    _check_couplings(task.system, *jax.tree.map(lambda x: x[0], (positions, controls.couplings)))
     info = {}
     if not isinstance(task.method, MinibatchDynamics):
         info = eqx.filter_eval_shape(_step, task, states, jnp.zeros((), int))[1].info
