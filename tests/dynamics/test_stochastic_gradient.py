@@ -81,7 +81,7 @@ def work_identity(dynamics, replicas=40_000):
         SGLD(0.01, Windows(3)),
         SGWORLD(0.01, 3),
         SGLD(Polynomial(0.02, 2.0, 0.6), Reshuffled(4)),
-        ControlVariateSGLD(0.05, WithReplacement(3), anchor=jnp.asarray([0.6, -0.2])),
+        ControlVariateSGLD(0.01, WithReplacement(3), anchor=jnp.asarray([0.6, -0.2])),
         SGHMC(0.1, WithReplacement(3), friction=2.0),
     ],
     ids=["SGLD", "windows", "SGWORLD", "schedule", "SGLD-CV", "SGHMC"],
@@ -109,9 +109,46 @@ def test_heat_of_other_minibatches_is_caught():
     assert abs(work_identity(Misbooked(0.01, WithReplacement(3)))) > 5
 
 
+def resting(dynamics):
+    """Mean exp(-reduced work) of a step at rest from equilibrium, exactly 1, and its error: two items."""
+    inputs, targets = jnp.asarray([0.6, 1.2]), jnp.asarray([0.3, -0.2])
+    system = Posterior(
+        lambda w: -jnp.sum(w * w) / 2,
+        lambda w, x, y: -((x * w[0] - y) ** 2) / 2,
+        lambda key: jnp.zeros(1),
+        (inputs, targets),
+    )
+    precision, replicas = 1 + float(inputs @ inputs), 200_000
+    noise = np.random.default_rng(3).normal(size=(replicas, 1))
+    run = simulate(
+        system,
+        dynamics,
+        Constant(Control(1.0)),
+        key=4,
+        replicas=replicas,
+        steps=1,
+        ledger="path",
+        observers={},
+        positions=jnp.asarray(float(inputs @ targets) / precision + noise / precision**0.5),
+        progress=False,
+    )
+    weights = np.exp(-np.asarray(run.ledger.reduced_work))
+    return weights.mean(), weights.std() / np.sqrt(replicas)
+
+
+def test_a_given_anchor_keeps_the_work_identity():
+    mean, error = resting(ControlVariateSGLD(0.2, WithReplacement(1), anchor=jnp.asarray([0.1])))
+    assert abs(mean - 1) < Z_LIMIT * error
+
+
 @pytest.mark.teeth
 def test_an_anchor_that_belongs_to_the_path_is_caught():
-    assert abs(work_identity(AnchoredAtTheStart(0.05, WithReplacement(3)))) > 5
+    """The mean is that of 1/|1 + h (k - k_B)| over the items, k the stiffness of all and k_B of one."""
+    mean, error = resting(AnchoredAtTheStart(0.2, WithReplacement(1)))
+    assert mean - 1 > 5 * error
+    stiffness = 1 + 2 * np.asarray([0.6, 1.2]) ** 2
+    expected = np.mean(1 / np.abs(1 + 0.2 * (stiffness.mean() - stiffness)))
+    assert abs(mean - expected) < Z_LIMIT * error
 
 
 def test_the_runner_and_the_steps_by_hand_agree():

@@ -111,7 +111,6 @@ def start(task: Task, positions: Any) -> Carry:
 
     controls = task.controls(jnp.zeros((), int))
     states, energy = task.each(init)(positions, controls, task.init_keys())
-    _check_couplings(task.system, *jax.tree.map(lambda x: x[0], (positions, controls.couplings)))
     info = {}
     if not isinstance(task.method, MinibatchDynamics):
         info = eqx.filter_eval_shape(_step, task, states, jnp.zeros((), int))[1].info
@@ -129,11 +128,18 @@ def start(task: Task, positions: Any) -> Carry:
     )
 
 
-def _check_couplings(system: System, position: Any, couplings: Mapping[str, Any]) -> None:
+def check_couplings(task: Task, positions: Any) -> None:
     """Raises `Refused` for a coupling that the energy does not depend on: it would be moved without work."""
+    eqx.filter_eval_shape(_coupled, task, positions)
+
+
+@eqx.filter_jit  # traced once, never compiled
+def _coupled(task: Task, positions: Any) -> None:
+    couplings = task.controls(jnp.zeros((), int)).couplings
     if not couplings:
         return
-    program = jax.make_jaxpr(lambda x, c: energy_at(system, x, c))(position, couplings).jaxpr
+    position, couplings = jax.tree.map(lambda x: x[0], (positions, couplings))
+    program = jax.make_jaxpr(lambda x, c: energy_at(task.system, x, c))(position, couplings).jaxpr
     used = {id(x) for x in (*program.outvars, *(x for line in program.eqns for x in line.invars))}
     leaves = jax.tree_util.tree_leaves_with_path(couplings)
     for (path, _), variable in zip(leaves, program.invars[-len(leaves) :], strict=True):

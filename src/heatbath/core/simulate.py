@@ -205,10 +205,11 @@ def _check_kinds(system: Any, dynamics: Any, protocol: Any, moves: Any) -> None:
             Dynamics,
             "a Dynamics, like SGLD(0.01), or Optax(...) of an optax transformation",
         ),
-        ("protocol", path, Protocol, "a Protocol, like Constant(control)"),
     ):
         if not isinstance(value, kind):
             raise Refused(f"{name} is {value!r:.60}: give {advice}")
+    if not callable(path):
+        raise Refused(f"protocol is a {type(path).__name__}: give a Protocol, like Constant(control)")
     if not isinstance(moves, Sequence) or not all(isinstance(move, EnsembleMove) for move in moves):
         raise Refused(f"moves are {moves!r:.60}: give a list, like [ReplicaExchange(every=10)]")
 
@@ -256,6 +257,7 @@ def _start(task: loop.Task, positions: Any) -> loop.Carry:
     if carry.start_energy.shape != (task.replicas,):
         shape = carry.start_energy.shape[1:]
         raise Refused(f"the energy is an array of shape {shape}: return a scalar, the sum over the data")
+    loop.check_couplings(task, positions)
     finite = np.asarray(jax.vmap(all_finite)(carry.states))
     if not finite.all():
         raise Refused(
