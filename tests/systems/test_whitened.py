@@ -76,7 +76,7 @@ def test_variances_under_langevin_dynamics():
     run = simulate(
         Whitened(network, map_),
         SGLD(h),
-        Constant(CONTROL),
+        Constant(Control(1.0)),
         key=1,
         replicas=replicas,
         steps=40,
