@@ -6,8 +6,9 @@ import tomllib
 import numpy as np
 import pytest
 
-from heatbath.cli import comparison
+from heatbath.cli import comparison, sampling
 from heatbath.cli.comparison import lines
+from heatbath.errors import Refused
 
 from .conftest import documented, synthetic_run, write_table
 
@@ -108,6 +109,16 @@ def test_refused(tiny, refused, more):
 
 def test_a_run_has_its_own_width(made, refused):
     assert "--hidden" in refused("evidence", made, "--hidden", "3")
+
+
+def test_models_beyond_the_memory_are_refused(tiny, made, interrupted, refused, monkeypatch):
+    def full(problem, settings):
+        raise Refused("a network of that size needs more memory")
+
+    monkeypatch.setattr(sampling, "check_memory", full)
+    for asked in (("evidence", "tiny.csv", "--target", "y"), ("evidence", made), ("resume", interrupted)):
+        assert "more memory" in refused(*asked)
+    assert not (tiny / "runs").exists()
 
 
 def test_no_such_data(tiny, refused):

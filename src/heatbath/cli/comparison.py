@@ -20,6 +20,7 @@ from heatbath.store.files import open_plain, replace, show, stopping
 from heatbath.store.layout import LARGEST_TEXT
 
 METHODS = ("annealing", "Laplace", "mean field")
+ANSWER = "evidence.json"
 COLUMNS = ("log_evidence", "std_error", "lower", "upper")
 
 
@@ -42,13 +43,19 @@ class Comparison:
         return {"evidence": {"hidden": hidden, **same}, **kept}
 
 
-def begin(asked: Comparison, *, as_json: bool, quiet: bool) -> int:
-    """A comparison in a new folder, carried to its end."""
+def prepare(asked: Comparison) -> None:
+    """JAX is set up, if the models fit into memory. Raises `Refused`."""
     from heatbath.cli import sampling
 
     for settings in asked.models:
         sampling.check_memory(asked.problem, settings)
     sampling.prepare()
+
+
+def begin(asked: Comparison, *, as_json: bool, quiet: bool) -> int:
+    """A comparison in a new folder, carried to its end."""
+    prepare(asked)
+    from heatbath.cli import sampling
     from heatbath.learning.fit import environment
 
     made_in = environment(asked.problem, asked.models[0])
@@ -59,7 +66,7 @@ def begin(asked: Comparison, *, as_json: bool, quiet: bool) -> int:
         try:
             return complete(asked, [], as_json=as_json, quiet=quiet)
         except Refused:
-            if not finished(folder.path):
+            if not (folder.path / ANSWER).exists():
                 shutil.rmtree(folder.path)
             raise
 
@@ -70,20 +77,22 @@ def resume(folder: RunFolder, *, as_json: bool, quiet: bool) -> int:
 
     path = from_here(folder.path)
     asked = Comparison(stored_problem(folder), settings_of_evidence(folder.config), path)
+    prepare(asked)
     return complete(asked, finished(folder.path), as_json=as_json, quiet=quiet)
 
 
 def finished(folder: Path) -> list[dict[str, Any]]:
     """What a comparison in ``folder`` has found so far."""
-    path = folder / "evidence.json"
+    path = folder / ANSWER
     try:
         with open_plain(path, LARGEST_TEXT) as file:
             rows = json.load(file)["models"]
-        assert all(key in row for row in rows for key in (*COLUMNS, "name", "method", "reliable", "reason"))
+        for row in rows:
+            _ = [row[key] for key in (*COLUMNS, "name", "method", "reliable", "reason")]
         return rows
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Refused(f"{show(path)} is damaged: remove it, and its models are computed again") from error
 
 
@@ -133,7 +142,7 @@ def save(asked: Comparison, rows: list[dict[str, Any]]) -> None:
     with stopping(asked.folder):
         asked.folder.mkdir(exist_ok=True)
         replace(asked.folder / "evidence.svg", svg(drawn, "evidence").encode())
-        replace(asked.folder / "evidence.json", json_file(answer_of(asked, rows)))
+        replace(asked.folder / ANSWER, json_file(answer_of(asked, rows)))
 
 
 def evidences(problem: Problem, settings: Settings, quiet: bool) -> list[dict[str, Any]]:

@@ -64,9 +64,7 @@ def command(data: str, steps: int | None, out: Path | None, as_json: bool, quiet
         return comparison.begin(of_data(data, out, **asked), as_json=as_json, quiet=quiet)
     check_own(click.get_current_context())
     run = of_run(Path(data), out, **{key: asked[key] for key in ("seed", "steps", "steps_by_hand")})
-    from heatbath.cli import sampling
-
-    sampling.prepare()
+    comparison.prepare(run)
     return comparison.complete(run, [], as_json=as_json, quiet=quiet)
 
 

@@ -28,7 +28,6 @@ def command(run: Path, more: int | None, as_json: bool, quiet: bool) -> int:
         if "evidence" in folder.config:
             if more is not None:
                 raise Refused("--more is for runs of learn: give `heatbath evidence` more --steps")
-            sampling.prepare()
             return comparison.resume(folder, as_json=as_json, quiet=quiet)
         check_config(folder.config)
         settings = Settings.from_config(folder.config)

@@ -109,8 +109,7 @@ def start(task: Task, positions: Any) -> Carry:
         state = dynamics.init(task.system, position, control, Draw(key, jnp.ones((), int)))
         return state, dynamics.energy(task.system, state, control)
 
-    controls = task.controls(jnp.zeros((), int))
-    states, energy = task.each(init)(positions, controls, task.init_keys())
+    states, energy = task.each(init)(positions, task.controls(jnp.zeros((), int)), task.init_keys())
     info = {}
     if not isinstance(task.method, MinibatchDynamics):
         info = eqx.filter_eval_shape(_step, task, states, jnp.zeros((), int))[1].info

@@ -197,17 +197,12 @@ def _ledger_mode(method: Dynamics, ledger: str | None) -> str:
 def _check_kinds(system: Any, dynamics: Any, protocol: Any, moves: Any) -> None:
     """Raises `Refused` where a part of a run is something else."""
     method, path = (x.stacked if isinstance(x, PerReplica) else x for x in (dynamics, protocol))
-    for name, value, kind, advice in (
-        ("system", system, System, "a System, like heatbath.systems.Posterior"),
-        (
-            "dynamics",
-            method,
-            Dynamics,
-            "a Dynamics, like SGLD(0.01), or Optax(...) of an optax transformation",
-        ),
-    ):
-        if not isinstance(value, kind):
-            raise Refused(f"{name} is {value!r:.60}: give {advice}")
+    if not isinstance(system, System):
+        raise Refused(f"system is {system!r:.60}: give a System, like heatbath.systems.Posterior")
+    if not isinstance(method, Dynamics):
+        raise Refused(
+            f"dynamics is {method!r:.60}: give a Dynamics, like SGLD(0.01) or Optax(optax.adam(0.01))"
+        )
     if not callable(path):
         raise Refused(f"protocol is a {type(path).__name__}: give a Protocol, like Constant(control)")
     if not isinstance(moves, Sequence) or not all(isinstance(move, EnsembleMove) for move in moves):

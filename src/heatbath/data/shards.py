@@ -40,14 +40,14 @@ class Shards:
             raise Refused(f"folder is {folder!r:.40}: give the path of the folder with the shards")
         self.size, self.seed, self.dtype = size, seed, _floating(dtype)
         self.shards = _shards(Path(folder), (targets,) if isinstance(targets, str) else tuple(targets))
-        forms = [shard.form() for shard in self.shards]
+        forms, rows = zip(*(shard.described() for shard in self.shards), strict=True)
         for shard, form in zip(self.shards, forms, strict=True):
             if form != forms[0]:
                 raise Refused(
                     f"{quoted(shard.name)} holds {form}, {quoted(self.shards[0].name)} {forms[0]}: "
                     "give shards that are alike"
                 )
-        self.n_items = sum(shard.rows() for shard in self.shards)
+        self.n_items = sum(rows)
         if not isinstance(size, int) or not 1 <= size <= self.n_items:
             raise Refused(f"a minibatch of {size} from {self.n_items} rows: give 1 to {self.n_items}")
 
@@ -109,16 +109,14 @@ class _Arrays:
             raise Refused(f"{quoted(str(self.inputs))} has {len(x)} rows, its targets {len(y)}")
         return x, y
 
-    def rows(self) -> int:
-        return len(self.read()[0])
-
     @property
     def name(self) -> str:
         return str(self.inputs)
 
-    def form(self) -> str:
-        """What an item is."""
-        return " and ".join(f"{_kind(a.dtype)} of shape {a.shape[1:]}" for a in self.read())
+    def described(self) -> tuple[str, int]:
+        """What an item is, and how many there are."""
+        arrays = self.read()
+        return " and ".join(f"{_kind(a.dtype)} of shape {a.shape[1:]}" for a in arrays), len(arrays[0])
 
 
 @dataclass(frozen=True)
@@ -128,23 +126,20 @@ class _Parquet:
     path: Path
     targets: tuple[str, ...]
 
-    def rows(self) -> int:
-        file = self._file()
-        self._inputs(file.schema_arrow.names)
-        return file.metadata.num_rows
-
     @property
     def name(self) -> str:
         return str(self.path)
 
-    def form(self) -> str:
-        """What an item is."""
-        schema = self._file().schema_arrow
+    def described(self) -> tuple[str, int]:
+        """What an item is, and how many there are."""
+        file = self._file()
+        schema = file.schema_arrow
+        self._inputs(schema.names)
         kinds = [(name, np.dtype(schema.field(name).type.to_pandas_dtype())) for name in schema.names]
         for name, dtype in kinds:
             if dtype.kind not in "biuf":
                 raise Refused(f"{quoted(self.name)}: column {quoted(name)} holds no numbers: leave it out")
-        return listed([f"{name} ({_kind(dtype)})" for name, dtype in kinds])
+        return listed([f"{name} ({_kind(dtype)})" for name, dtype in kinds]), file.metadata.num_rows
 
     def _inputs(self, columns: list[str]) -> list[str]:
         inputs = [name for name in columns if name not in self.targets]

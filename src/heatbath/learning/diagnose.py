@@ -74,9 +74,8 @@ def diagnose(draws: Draws, inputs: np.ndarray) -> Diagnosis:
     flat = outputs.reshape(replicas, saves, -1).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):  # chains that stand still have no R-hat
         rhat = array_stats.rhat(flat, chain_axis=0, draw_axis=1)
-        ess = array_stats.ess(flat, chain_axis=0, draw_axis=1)
-    if saves < FEWEST_SAVES:
-        ess = np.ones_like(ess)
+        enough = saves >= FEWEST_SAVES
+        ess = array_stats.ess(flat, chain_axis=0, draw_axis=1) if enough else np.ones(flat.shape[2])
     shape = outputs.shape[2:]
     return Diagnosis(np.reshape(rhat, shape), np.reshape(ess, shape), replicas, apart_of(flat))
 
